@@ -1,0 +1,220 @@
+"""What can be set in a training run: one frozen dataclass per kind, with a default, a range and a sentence per field.
+
+Standard library only, because the web makes its forms from these classes and the workers train with them. Where the
+numbers come from is written in docs/experiments.md.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, Self
+
+TINY = "tiny"
+
+
+def _number(default: float, description: str, low: float, high: float) -> Any:
+    """A field with its description and its closed range, for `validate` and for forms."""
+    return field(default=default, metadata={"description": description, "low": low, "high": high})
+
+
+def _choice(default: str, description: str, choices: tuple[str, ...]) -> Any:
+    return field(default=default, metadata={"description": description, "choices": choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyper:
+    """What every kind of training run shares: reading, checking and writing its settings."""
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"standard": {}}
+    tiny: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    def preset(cls, base_model: str, name: str = "standard") -> Self:
+        """Return the defaults for a base model: the named preset, or what `tiny` needs to finish in seconds."""
+        if name not in cls.presets:
+            raise ValueError(f"There is no preset {name!r}; choose one of {', '.join(cls.presets)}.")
+        return replace(cls(), **(cls.tiny if base_model == TINY else cls.presets[name]))
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], base_model: str) -> Self:
+        """Return the base model's defaults with `values` in their place, checked.
+
+        Raises ValueError with a sentence for an unknown name, a wrong type or a number out of range.
+        """
+        known = {f.name: f for f in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise ValueError(f"There is no setting {name!r}; the settings are {', '.join(known)}.")
+        checked = {name: _typed(known[name], value) for name, value in values.items()}
+        hyper = replace(cls.preset(base_model), **checked)
+        hyper.validate()
+        return hyper
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as a JSON object that `from_json` reads back."""
+        return asdict(self)
+
+    def validate(self) -> None:
+        """Raise ValueError with a sentence that says which setting is out of its range."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            choices = one.metadata.get("choices")
+            if choices is not None:
+                if value not in choices:
+                    raise ValueError(f"{one.name} must be one of {', '.join(choices)}; it is {value!r}.")
+            elif not one.metadata["low"] <= value <= one.metadata["high"]:
+                low, high = one.metadata["low"], one.metadata["high"]
+                raise ValueError(f"{one.name} must lie between {low:g} and {high:g}; it is {value:g}.")
+
+
+def _typed(one: Field[Any], value: Any) -> Any:
+    """Accept a number where a number is due (a whole one for an int field) and text where text is due."""
+    if one.type is str:
+        if isinstance(value, str):
+            return value
+        raise ValueError(f"{one.name} must be text; it is {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{one.name} must be a number; it is {value!r}.")
+    if one.type is int and value != int(value):
+        raise ValueError(f"{one.name} must be a whole number; it is {value!r}.")
+    return int(value) if one.type is int else float(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardHyper(Hyper):
+    """Settings of a `reward` run: the head on pooled states first, adapters from there."""
+
+    depth: float = _number(0.75, "How deep in the model the pooled states are read: 1 is the last layer.", 0.1, 1.0)
+    pooling: str = _choice(
+        "all",
+        "How the states of an answer's tokens become one vector: their mean, their sum, the last one, or all three.",
+        ("all", "mean", "sum", "last"),
+    )
+    folds: int = _number(5, "Into how many groups of prompts the answers are split for cross-validation.", 2, 20)
+    label_smoothing: float = _number(0.05, "How likely an answer is taken to be a slip for its opposite.", 0.0, 0.4)
+    lora_from_labels: int = _number(
+        200, "From how many decisive answers on adapters are trained; below that the head alone.", 0, 1_000_000
+    )
+    lora_rank: int = _number(16, "Rank of the adapters.", 1, 256)
+    lora_alpha: int = _number(32, "Scale of the adapters, as a multiple of 1 / rank.", 1, 1024)
+    lora_learning_rate: float = _number(3e-4, "Step size for the adapters; too high destroys the ranking.", 1e-6, 1e-2)
+    lora_epochs: int = _number(
+        2, "How often the adapters see every answer at most; they stop earlier by themselves.", 1, 20
+    )
+    train_layers: int = _number(8, "How many of the last layers get adapters; 0 means every layer.", 0, 1000)
+    batch_answers: int = _number(16, "How many compared pairs go into one step.", 1, 1024)
+    centring: float = _number(0.01, "How strongly the scores are pulled towards zero while adapters train.", 0.0, 1.0)
+    max_tokens: int = _number(1024, "Prompt and answer together are cut to this many tokens.", 32, 131_072)
+    reference_samples: int = _number(
+        256, "How many answers of the base model set the zero and the unit of the reward.", 8, 65_536
+    )
+    reference_tokens: int = _number(64, "How long those answers may get, in tokens.", 1, 8192)
+    save_every: int = _number(
+        10, "After how many steps the state is saved, so that a killed run goes on there.", 1, 10_000
+    )
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "standard": {},
+        "quick": {"lora_from_labels": 1_000_000, "reference_samples": 128},
+        "thorough": {"lora_epochs": 3, "train_layers": 0, "reference_samples": 512},
+    }
+    tiny: ClassVar[dict[str, Any]] = {
+        "lora_from_labels": 30,
+        "lora_rank": 4,
+        "lora_alpha": 8,
+        "lora_epochs": 1,
+        "train_layers": 1,
+        "reference_samples": 32,
+        "reference_tokens": 16,
+        "save_every": 2,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PpoHyper(Hyper):
+    """Settings of a `ppo` run. Rollouts are always drawn at temperature 1 from the full distribution."""
+
+    updates: int = _number(14, "How many times answers are drawn and learned from.", 1, 100_000)
+    batch: int = _number(64, "How many answers are drawn for one update.", 2, 65_536)
+    answers_per_prompt: int = _number(2, "How many of them answer the same prompt.", 1, 64)
+    max_new_tokens: int = _number(64, "How long an answer may get, in tokens.", 1, 8192)
+    minibatches: int = _number(4, "Into how many optimiser steps one update is split.", 1, 1024)
+    epochs: int = _number(1, "How often each drawn answer is learned from.", 1, 16)
+    learning_rate: float = _number(5e-4, "Step size of the adapters.", 1e-7, 1e-2)
+    warmup_steps: int = _number(10, "Over how many steps the step size rises to its full value.", 0, 10_000)
+    rank: int = _number(16, "Rank of the adapters.", 1, 256)
+    alpha: int = _number(32, "Scale of the adapters, as a multiple of 1 / rank.", 1, 1024)
+    train_layers: int = _number(8, "How many of the last layers get adapters; 0 means every layer.", 0, 1000)
+    kl_target: float = _number(
+        5.0, "How far, in nats per answer, the policy is steered to move from the base model.", 0.01, 100.0
+    )
+    kl_budget: float = _number(6.0, "How far it may move at most: no point beyond this is kept.", 0.01, 100.0)
+    kl_coefficient: float = _number(0.05, "Price of one nat at the start, in standard deviations of reward.", 0.0, 10.0)
+    gae_lambda: float = _number(0.95, "How far the reward at the end reaches back over the tokens.", 0.0, 1.0)
+    clip: float = _number(
+        0.2, "How far a token's probability may move in one update before it stops counting.", 0.01, 1.0
+    )
+    score_clip: float = _number(5.0, "Rewards beyond this many standard deviations count as this many.", 0.5, 100.0)
+    missing_eos_penalty: float = _number(
+        0.0, "Taken off the reward of an answer that did not come to its end.", 0.0, 10.0
+    )
+    evaluate_every: int = _number(2, "After how many updates the held-out prompts are answered.", 1, 1000)
+    heldout_answers: int = _number(48, "How many answers on held-out prompts each of these looks uses.", 4, 4096)
+    save_every: int = _number(
+        2, "After how many updates the state is saved, so that a killed run goes on there.", 1, 1000
+    )
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "standard": {},
+        "quick": {"updates": 8, "batch": 32},
+        "thorough": {"updates": 28, "train_layers": 0, "heldout_answers": 96},
+    }
+    tiny: ClassVar[dict[str, Any]] = {
+        "updates": 4,
+        "batch": 16,
+        "max_new_tokens": 16,
+        "minibatches": 2,
+        "warmup_steps": 2,
+        "rank": 4,
+        "alpha": 8,
+        "train_layers": 0,
+        "heldout_answers": 16,
+        "save_every": 1,
+    }
+
+    def validate(self) -> None:
+        """Raise ValueError with a sentence that says which setting does not fit."""
+        super().validate()
+        if self.batch % self.answers_per_prompt:
+            raise ValueError(
+                f"batch ({self.batch}) must be a multiple of answers_per_prompt ({self.answers_per_prompt})."
+            )
+        if self.minibatches > self.batch:
+            raise ValueError(f"minibatches ({self.minibatches}) must not exceed batch ({self.batch}).")
+        if self.kl_target > self.kl_budget:
+            raise ValueError(f"kl_target ({self.kl_target:g}) must not exceed kl_budget ({self.kl_budget:g}).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateHyper(Hyper):
+    """Settings of an `evaluate` run: candidate against promoted policy, sampled as people see answers."""
+
+    prompts: int = _number(64, "How many held-out prompts are answered at most.", 2, 100_000)
+    answers_per_prompt: int = _number(2, "How many answers each policy gives to each prompt.", 1, 64)
+    max_new_tokens: int = _number(64, "How long an answer may get, in tokens.", 1, 8192)
+    temperature: float = _number(0.9, "Temperature of the answers.", 0.01, 5.0)
+    top_p: float = _number(0.95, "Nucleus of the answers: the smallest set of tokens with this probability.", 0.01, 1.0)
+    kl_budget: float = _number(
+        6.0, "How far, in nats per answer, the candidate may be from the base model.", 0.01, 100.0
+    )
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "standard": {},
+        "quick": {"prompts": 24},
+        "thorough": {"prompts": 200, "answers_per_prompt": 4},
+    }
+    tiny: ClassVar[dict[str, Any]] = {"prompts": 16, "max_new_tokens": 16}
+
+
+HYPER: dict[str, type[Hyper]] = {"reward": RewardHyper, "ppo": PpoHyper, "evaluate": EvaluateHyper}
+"""The settings of each kind of training run."""
