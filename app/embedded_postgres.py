@@ -202,7 +202,7 @@ class Server:
             )
 
     def _spawn(self) -> None:
-        options = ["listen_addresses=", "max_connections=100", "timezone=UTC", "log_timezone=UTC"]
+        options = ["listen_addresses=", "max_connections=200", "timezone=UTC", "log_timezone=UTC"]
         options += () if self.durable else UNSAFE_BUT_FAST
         command = [str(self._binaries / "postgres"), "-D", str(self.cluster)]
         command += ["-k", str(self._socket_directory), "-p", str(PORT)]

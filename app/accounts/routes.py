@@ -1,0 +1,6 @@
+"""The door of app/accounts: pages and API."""
+
+from fastapi import APIRouter
+
+pages = APIRouter()
+api = APIRouter(prefix="/api/v1", tags=["accounts"])

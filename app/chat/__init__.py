@@ -1,0 +1,1 @@
+"""The chat page, the OpenAI-compatible gateway, and feedback from products."""

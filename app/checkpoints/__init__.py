@@ -1,0 +1,1 @@
+"""Checkpoints: register, compare, gate, promote, roll back."""

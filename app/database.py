@@ -1,0 +1,58 @@
+"""The one engine, the one place that commits, and the step that brings the schema up to date."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.orm import Session
+
+from app.settings import settings
+
+
+@cache
+def engine() -> Engine:
+    """The process's connection pool. The queue's functions live in the schema `jobs`, ours in `public`."""
+    return create_engine(
+        settings.database_url,
+        pool_size=20,
+        max_overflow=20,
+        pool_pre_ping=True,
+        connect_args={"options": "-c search_path=public,jobs -c timezone=UTC"},
+    )
+
+
+@contextmanager
+def open_session() -> Iterator[Session]:
+    """One transaction: committed when the block ends, rolled back when it raises."""
+    with Session(engine(), expire_on_commit=False) as session:
+        yield session
+        session.commit()
+
+
+def get_session() -> Iterator[Session]:
+    """The request's transaction, committed before the answer leaves (see `Transaction`)."""
+    with open_session() as session:
+        yield session
+
+
+# scope="function" ends the dependency before the response is sent: a failed commit becomes an error page, never a
+# false "saved". Every dependency that itself yields and uses the session must say the same.
+Transaction = Annotated[Session, Depends(get_session, scope="function")]
+
+
+def migrate() -> None:
+    """Bring the schema and the queue's own tables to the version of this code."""
+    from alembic import command
+    from alembic.config import Config
+
+    from app.queue import upgrade_queue_schema
+
+    root = Path(__file__).resolve().parent.parent
+    config = Config(toml_file=root / "pyproject.toml")
+    config.set_main_option("script_location", str(root / "migrations"))
+    command.upgrade(config, "head")
+    upgrade_queue_schema()

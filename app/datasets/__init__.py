@@ -1,0 +1,1 @@
+"""Snapshots and exports: answers out of the house, hashed and explained."""

@@ -1,0 +1,80 @@
+"""The language model, reached only by URL: any OpenAI-compatible server, ours or another."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from app.errors import BadInput, Unavailable
+from app.models import Checkpoint
+from app.settings import settings
+
+log = logging.getLogger(__name__)
+TIMEOUT = httpx.Timeout(300.0, connect=3.0)
+DOWN = "The language model is not running yet or does not answer. Labelling goes on; try this again in a minute."
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How one response is drawn from the model; `seed` makes it repeatable."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int | None = None
+
+
+def url_for(base_model: str) -> str:
+    """The engine that serves this base model; BadInput where none does."""
+    engines = settings.engines
+    if base_model in engines:
+        return engines[base_model]
+    if "*" in engines and base_model == settings.base_model:
+        return engines["*"]
+    served = ", ".join(name for name in engines if name != "*") or settings.base_model
+    raise BadInput(
+        f"No engine serves the base model {base_model!r}; this installation has {served}. "
+        "Start an engine for it and add it to PAIRLOOP_ENGINE_URL as base=url."
+    )
+
+
+def request_body(
+    base_model: str, checkpoint: Checkpoint | None, messages: list[dict[str, Any]], draw: Draw, **more: Any
+) -> dict[str, Any]:
+    """The body of a chat completion. The checkpoint travels with each request; the engine loads it when first seen."""
+    wanted = {"id": str(checkpoint.id), "url": checkpoint.url, "sha256": checkpoint.sha256} if checkpoint else None
+    return {
+        "model": base_model,
+        "messages": messages,
+        "temperature": draw.temperature,
+        "top_p": draw.top_p,
+        "max_tokens": draw.max_tokens,
+        "checkpoint": wanted,
+        **({"seed": draw.seed} if draw.seed is not None else {}),
+        **more,
+    }
+
+
+def complete(client: httpx.Client, base_model: str, body: dict[str, Any]) -> dict[str, Any]:
+    """One answered chat completion; Unavailable while the engine is down, BadInput with the engine's own sentence."""
+    try:
+        answer = client.post(f"{url_for(base_model)}/v1/chat/completions", json=body, timeout=TIMEOUT)
+    except httpx.HTTPError as problem:
+        raise Unavailable(DOWN) from problem
+    if answer.is_success:
+        found: dict[str, Any] = answer.json()
+        return found
+    raise refused(answer.status_code, answer.text, answer.headers.get("content-type", ""))
+
+
+def refused(status: int, text: str, content_type: str) -> BadInput | Unavailable:
+    """The engine's refusal as our own error: its sentence where it has one."""
+    if status >= 500:
+        log.warning("The engine answered %s: %.300s", status, text)
+        return Unavailable(DOWN)
+    sentence, code = text[:300], None
+    if "json" in content_type:
+        error = httpx.Response(status, text=text).json().get("error") or {}
+        sentence, code = error.get("message", sentence), error.get("code")
+    return BadInput(sentence, code=code)

@@ -1,0 +1,126 @@
+"""What may go wrong, each with a status and a sentence that says what to do; one handler tells people and programs.
+
+DomainError
+├── BadInput (422)          what was sent cannot be used
+├── SignInNeeded (401)      nobody is signed in
+├── NotAllowed (403)        signed in, but without the role
+├── NotFound (404)          not there, or not yours to see
+├── Conflict (409)          true a moment ago, not any more
+├── Gone (410)              the lease is lost
+├── TooMany (429)           slow down
+└── Unavailable (503)       something this needs is down
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
+
+from app.templating import page
+
+
+class DomainError(Exception):
+    """Something was asked for that the rules do not allow."""
+
+    status = 400
+
+    def __init__(self, message: str | None = None, **extra: Any) -> None:
+        self.message = message or (self.__doc__ or "").strip()
+        self.extra = extra
+        super().__init__(self.message)
+
+
+class BadInput(DomainError):
+    """What was sent cannot be used."""
+
+    status = 422
+
+
+class SignInNeeded(DomainError):
+    """Sign in first, or send a valid bearer token."""
+
+    status = 401
+
+
+class NotAllowed(DomainError):
+    """Your roles do not allow this. Ask an admin of this installation for the role you need."""
+
+    status = 403
+
+
+class NotFound(DomainError):
+    """There is nothing here, or it is not yours to see. Check the address."""
+
+    status = 404
+
+
+class Conflict(DomainError):
+    """Somebody was faster, or this was done already. Reload and look again."""
+
+    status = 409
+
+
+class Gone(DomainError):
+    """The time to answer ran out and somebody else has this comparison now. Take the next one."""
+
+    status = 410
+
+
+class TooMany(DomainError):
+    """Too many attempts. Wait a few minutes and try again."""
+
+    status = 429
+
+
+class Unavailable(DomainError):
+    """A part of Pairloop that this needs is not running. Try again in a minute."""
+
+    status = 503
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Problem documents for programs, a toast for htmx, a page for people."""
+
+    @app.exception_handler(DomainError)
+    def domain_error(request: Request, error: DomainError) -> Response:
+        return _answer(request, error.status, error.message, error.extra)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = " → ".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+        return _answer(request, 422, f"{where}: {first['msg']}." if where else f"{first['msg']}.", {})
+
+    @app.exception_handler(HTTPException)
+    def http_error(request: Request, error: HTTPException) -> Response:
+        sentence = NotFound.__doc__ if error.status_code == 404 else str(error.detail)
+        return _answer(request, error.status_code, (sentence or "").strip(), {})
+
+    @app.exception_handler(Exception)
+    def unexpected(request: Request, error: Exception) -> Response:
+        sentence = (
+            "Something broke on our side; nothing you sent was half saved. Try again, and tell an admin if it stays."
+        )
+        return _answer(request, 500, sentence, {})
+
+
+def _answer(request: Request, status: int, sentence: str, extra: dict[str, Any]) -> Response:
+    path = request.url.path
+    title = HTTPStatus(status).phrase
+    if path.startswith("/v1/"):
+        body = {"error": {"message": sentence, "type": title, "code": extra.get("code")}}
+        return JSONResponse(body, status)
+    if path.startswith("/api/"):
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": sentence, **extra}
+        return JSONResponse(problem, status, media_type="application/problem+json")
+    if status == 401 and request.method == "GET" and "hx-request" not in request.headers:
+        return RedirectResponse(f"/sign-in?next={path}", 303)
+    if "hx-request" in request.headers:
+        # A status that htmx swaps, told to swap nothing but the out-of-band toast.
+        response = page(request, "_toast.html", {"sentence": sentence, "status": status}, status=status)
+        response.headers["HX-Reswap"] = "none"
+        return response
+    return page(request, "error.html", {"sentence": sentence, "status": status, "title": title}, status=status)

@@ -1,0 +1,34 @@
+"""Is this process alive, can it serve, and what does Prometheus want to know?"""
+
+from fastapi import APIRouter, Depends, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import text
+
+from app.accounts.access import anyone
+from app.database import Transaction
+from app.errors import Unavailable
+
+api = APIRouter(dependencies=[Depends(anyone)], tags=["health"])
+
+
+@api.get("/healthz")
+def alive() -> dict[str, str]:
+    """The process answers; nothing else is asked."""
+    return {"status": "alive"}
+
+
+@api.get("/readyz")
+def ready(session: Transaction) -> dict[str, str]:
+    """The database answers, its schema is this code's, and the queue's tables are there."""
+    try:
+        version = session.scalar(text("select version_num from alembic_version"))
+        session.execute(text("select 1 from jobs.procrastinate_jobs limit 1"))
+    except Exception as problem:
+        raise Unavailable("The database is not ready. Run `pairloop migrate`, then try again.") from problem
+    return {"status": "ready", "schema": str(version)}
+
+
+@api.get("/metrics")
+def metrics() -> Response:
+    """Prometheus metrics of this process."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,1 @@
+"""Which comparison next, the lease, the answer, undo, history."""

@@ -1,0 +1,107 @@
+"""People: who they are, how they sign in, what was limited."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, LargeBinary, UniqueConstraint, func, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.types import Text
+
+from app.models.base import Base, Created, Id
+
+ROLES = ("annotator", "admin", "operator")
+_KNOWN_ROLES = "roles <@ ARRAY['annotator','admin','operator']::text[]"
+
+
+class User(Base):
+    """A person, or a simulated annotator (`kind`), whose answers are marked and left out of exports."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        CheckConstraint(_KNOWN_ROLES, name="known_roles"),
+        CheckConstraint("kind IN ('person', 'simulated')", name="known_kind"),
+        Index("uq_users_email", text("lower(email)"), unique=True),
+    )
+
+    id: Mapped[Id]
+    email: Mapped[str]
+    name: Mapped[str] = mapped_column(default="", server_default="")
+    password_hash: Mapped[str | None]
+    roles: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    kind: Mapped[str] = mapped_column(default="person", server_default="person")
+    language: Mapped[str | None]
+    deactivated_at: Mapped[datetime | None]
+    created_at: Mapped[Created]
+
+
+class LoginSession(Base):
+    """One signed-in browser; the cookie holds the token, the row only its SHA-256."""
+
+    __tablename__ = "login_sessions"
+
+    id: Mapped[Id]
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_agent: Mapped[str] = mapped_column(default="", server_default="")
+    created_at: Mapped[Created]
+    last_seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    expires_at: Mapped[datetime]
+    user: Mapped[User] = relationship()
+
+
+class ApiToken(Base):
+    """A bearer token for programs; shown once, kept as a SHA-256."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[Id]
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    prefix: Mapped[str]
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    created_at: Mapped[Created]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    user: Mapped[User] = relationship()
+
+
+class Invitation(Base):
+    """A link that makes one person with the given roles; also the first person's sign-in link (no inviter)."""
+
+    __tablename__ = "invitations"
+    __table_args__ = (CheckConstraint(_KNOWN_ROLES, name="known_roles"),)
+
+    id: Mapped[Id]
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    email: Mapped[str | None]
+    roles: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    invited_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    used_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[Created]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class RateLimit(Base):
+    """Hits per key and window; unlogged, because losing it in a crash costs nothing."""
+
+    __tablename__ = "rate_limits"
+    __table_args__ = {"prefixes": ["UNLOGGED"]}
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    window_start: Mapped[datetime] = mapped_column(DateTime(timezone=True), primary_key=True)
+    hits: Mapped[int] = mapped_column(server_default="0")
+
+
+class Membership(Base):
+    """A person's roles in one project; decides alone only where the project is restricted to its members."""
+
+    __tablename__ = "memberships"
+    __table_args__ = (UniqueConstraint("project_id", "user_id"), CheckConstraint(_KNOWN_ROLES, name="known_roles"))
+
+    id: Mapped[Id]
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    roles: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[Created]

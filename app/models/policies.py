@@ -1,0 +1,104 @@
+"""A project's policies: the JSON of three columns as checked dataclasses, one default for each field.
+
+The column holds what was chosen; `from_json` fills the rest with defaults and refuses what it does not know.
+"""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+
+class PolicyError(ValueError):
+    """A setting that cannot be used; the message says which and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the three have in common: from JSON, checked, and back."""
+
+    @classmethod
+    def from_json(cls, chosen: dict[str, Any]) -> Self:
+        known = {item.name for item in fields(cls)}
+        unknown = sorted(set(chosen) - known)
+        if unknown:
+            raise PolicyError(f"{unknown[0]!r} is not a setting. Known are: {', '.join(sorted(known))}.")
+        policy = cls(**chosen)
+        policy.check()
+        return policy
+
+    def check(self) -> None:
+        """Raise PolicyError with a sentence where a value makes no sense."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _number(value: Any, name: str, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise PolicyError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}.")
+
+
+def _whole(value: Any, name: str, low: int, high: int) -> None:
+    if not isinstance(value, int):
+        raise PolicyError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+    _number(value, name, low, high)
+
+
+@dataclass(frozen=True)
+class Sampling(Policy):
+    """How the pairs that people see are drawn, and how many wait for them.
+
+    `full_distribution`: share of pairs drawn at temperature 1 and top-p 1, so that the reward model also knows the
+    distribution that PPO draws from.
+    """
+
+    temperature: float = 0.9
+    top_p: float = 0.95
+    max_tokens: int = 80
+    stock: int = 100
+    full_distribution: float = 0.15
+
+    def check(self) -> None:
+        _number(self.temperature, "temperature", 0.05, 2)
+        _number(self.top_p, "top_p", 0.05, 1)
+        _whole(self.max_tokens, "max_tokens", 1, 4096)
+        _whole(self.stock, "stock", 0, 100_000)
+        _number(self.full_distribution, "full_distribution", 0, 1)
+
+
+@dataclass(frozen=True)
+class Labeling(Policy):
+    """What the label page asks: steps of strength (1 to 3), a rationale (off, optional, required), criteria by name."""
+
+    strengths: int = 3
+    rationale: str = "optional"
+    criteria: list[str] = field(default_factory=list)
+
+    def check(self) -> None:
+        _whole(self.strengths, "strengths", 1, 3)
+        if self.rationale not in ("off", "optional", "required"):
+            raise PolicyError(f"rationale must be off, optional or required, not {self.rationale!r}.")
+        if not isinstance(self.criteria, list) or not all(isinstance(name, str) and name for name in self.criteria):
+            raise PolicyError("criteria must be a list of names, such as ['helpful', 'honest'].")
+
+
+@dataclass(frozen=True)
+class Retraining(Policy):
+    """When a chain starts by itself: after `every` new decisive answers, or at `cron`, whichever comes first.
+
+    Both empty: never. Imported answers do not count.
+    """
+
+    every: int | None = None
+    cron: str | None = None
+
+    def check(self) -> None:
+        if self.every is not None:
+            _whole(self.every, "every", 1, 1_000_000)
+        if self.cron is not None and len(self.cron.split()) != 5:
+            raise PolicyError(
+                f"cron must have five fields, such as '0 3 * * *' for every night at three: {self.cron!r}."
+            )
+
+    @property
+    def is_on(self) -> bool:
+        return self.every is not None or self.cron is not None

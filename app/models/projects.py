@@ -1,0 +1,51 @@
+"""Projects and their versioned guidelines."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.models.base import Base, Created, Id
+
+
+class Project(Base):
+    """Guidelines, a base model, sampling settings, a labelling policy and a retraining policy.
+
+    `sampling`: temperature, top_p, max_tokens, stock, full_distribution_share (app/projects/policies.py has the
+    dataclasses). `retraining`: every (decisive answers), cron; empty means off. `labeling`: strengths (1, 2 or 3),
+    rationale ("optional" or "required" or "off"), criteria (list of names).
+    """
+
+    __tablename__ = "projects"
+    __table_args__ = (
+        CheckConstraint("labels_per_comparison BETWEEN 1 AND 50", name="labels_per_comparison_in_range"),
+        CheckConstraint("slug ~ '^[a-z0-9][a-z0-9-]*$'", name="slug_is_plain"),
+    )
+
+    id: Mapped[Id]
+    slug: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    base_model: Mapped[str]
+    labels_per_comparison: Mapped[int] = mapped_column(default=1, server_default="1")
+    restricted: Mapped[bool] = mapped_column(default=False, server_default="false")
+    sampling: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    labeling: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    retraining: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    created_at: Mapped[Created]
+    archived_at: Mapped[datetime | None]
+    guidelines: Mapped[list["GuidelineVersion"]] = relationship(order_by="GuidelineVersion.version")
+
+
+class GuidelineVersion(Base):
+    """One text of a project's guidelines; the version in force is stored with every answer."""
+
+    __tablename__ = "guideline_versions"
+    __table_args__ = (UniqueConstraint("project_id", "version"),)
+
+    id: Mapped[Id]
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    version: Mapped[int]
+    text: Mapped[str]
+    written_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[Created]

@@ -1,0 +1,1 @@
+"""Projects: settings, guidelines, members, retraining policy."""

@@ -1,0 +1,1 @@
+"""Bring prompts and ready-made comparisons in."""

@@ -1,0 +1,26 @@
+// What every page shares: toasts that leave by themselves, and confirmation of what cannot be undone.
+"use strict";
+
+const toasts = document.getElementById("toasts");
+
+new MutationObserver((changes) => {
+  for (const change of changes)
+    for (const node of change.addedNodes)
+      if (node instanceof HTMLElement) setTimeout(() => node.remove(), 8000);
+}).observe(toasts, { childList: true });
+
+function toast(sentence) {
+  const line = document.createElement("p");
+  line.className = "toast";
+  line.textContent = sentence;
+  toasts.append(line);
+}
+
+document.addEventListener("htmx:sendError", () =>
+  toast(toasts.dataset.offline || "No connection. What you did is still on this page; try again when you are back online."),
+);
+
+document.addEventListener("submit", (event) => {
+  const sentence = event.target.dataset.confirm;
+  if (sentence && !window.confirm(sentence)) event.preventDefault();
+});

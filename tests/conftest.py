@@ -1,0 +1,81 @@
+"""A real Postgres for every test: one server per session, one transaction per test, and a cast of named people."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session
+
+# The application reads its settings when it is imported, so the database must stand before that.
+_home: tempfile.TemporaryDirectory[str] | None = None
+_server = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _home, _server
+    os.environ.setdefault("PAIRLOOP_BASE_MODEL", "tiny")
+    os.environ.setdefault("PAIRLOOP_SECRET_KEY", "only-for-tests")
+    _home = tempfile.TemporaryDirectory(prefix="pairloop-tests-", ignore_cleanup_errors=True)
+    # Postgres does not run as root; its unprivileged user must be able to reach its own directory.
+    Path(_home.name).chmod(0o755)
+    os.environ["PAIRLOOP_DATA_DIR"] = str(Path(_home.name) / "data")
+    url = os.environ.get("PAIRLOOP_TEST_DATABASE_URL")
+    if url is None:
+        from app.embedded_postgres import Server
+
+        _server = Server(home=Path(_home.name) / "postgres", durable=False)
+        _server.start()
+        url = _server.url()
+    os.environ["PAIRLOOP_DATABASE_URL"] = url
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    from app.database import engine
+
+    engine().dispose()
+    if _server is not None:
+        _server.stop()
+    if _home is not None:
+        _home.cleanup()
+
+
+@pytest.fixture(scope="session")
+def migrated() -> None:
+    """The schema, made by the real migrations."""
+    from app.database import migrate
+
+    migrate()
+
+
+@pytest.fixture
+def session(migrated: None) -> Iterator[Session]:
+    """A session inside an outer transaction: product code commits, the test still leaves nothing behind."""
+    from app.database import engine
+
+    with engine().connect() as connection:
+        outer = connection.begin()
+        with Session(connection, join_transaction_mode="create_savepoint", expire_on_commit=False) as session:
+            yield session
+        outer.rollback()
+
+
+@pytest.fixture
+def client(session: Session) -> Iterator[TestClient]:
+    """The web application on the test's own transaction; signs nobody in."""
+    from app.database import get_session
+    from app.main import app
+
+    def same_session() -> Iterator[Session]:
+        with session.begin_nested():
+            yield session
+        session.expire_all()
+
+    app.dependency_overrides[get_session] = same_session
+    try:
+        # Not entered as a context manager: the live-update connection is not needed here.
+        yield TestClient(app, base_url="http://testserver", follow_redirects=False)
+    finally:
+        app.dependency_overrides.clear()

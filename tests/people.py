@@ -1,0 +1,31 @@
+"""The cast: Alice annotates, Bob administers, Olga operates, Mallory has no role; each made in one line."""
+
+from sqlalchemy.orm import Session
+
+from app.accounts.access import token_hash
+from app.models import ApiToken, GuidelineVersion, Project, User
+
+
+def make_person(session: Session, name: str, *roles: str, kind: str = "person") -> User:
+    """A person with these global roles; the e-mail address is the name at example.org."""
+    person = User(email=f"{name}@example.org", name=name.title(), roles=list(roles), kind=kind)
+    session.add(person)
+    session.flush()
+    return person
+
+
+def bearer(session: Session, person: User) -> dict[str, str]:
+    """Headers that sign this person in to the API."""
+    token = f"test-token-of-{person.email}"
+    session.add(ApiToken(user_id=person.id, name="test", prefix=token[:8], token_hash=token_hash(token)))
+    session.flush()
+    return {"Authorization": f"Bearer {token}"}
+
+
+def make_project(session: Session, slug: str = "garden", *, labels_per_comparison: int = 1) -> Project:
+    """A project on the tiny model with one version of guidelines; nothing retrains by itself."""
+    project = Project(slug=slug, name=slug.title(), base_model="tiny", labels_per_comparison=labels_per_comparison)
+    project.guidelines.append(GuidelineVersion(version=1, text="Prefer the answer you would rather receive."))
+    session.add(project)
+    session.flush()
+    return project
