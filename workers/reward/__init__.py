@@ -1,0 +1,1 @@
+"""The reward model: from a snapshot of answers to a number for every response."""
