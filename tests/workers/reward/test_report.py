@@ -1,0 +1,99 @@
+"""The figures about a reward model, each against numbers that can be checked by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from workers.reward import report
+
+ONES = np.ones(4)
+
+
+def test_wilsons_interval_is_the_published_one() -> None:
+    # Newcombe (1998), table I, method 3: 81 of 263 gives 0.2553 to 0.3662; 0 of 20 gives 0 to 0.1611.
+    assert report.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert report.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert report.wilson(0, 0) == (0.0, 1.0)
+
+
+def test_accuracy_counts_equal_scores_half() -> None:
+    found = report.accuracy(np.array([1.0, -1.0, 0.0, 2.0]), np.array([1.0, 1.0, 1.0, 0.0]), ONES)
+    assert found == pytest.approx((1 + 0 + 0.5 + 0) / 4)
+
+
+def test_weights_count_as_so_many_answers() -> None:
+    found = report.accuracy(np.array([1.0, -1.0]), np.array([1.0, 1.0]), np.array([3.0, 1.0]))
+    assert found == pytest.approx(3 / 4)
+
+
+def test_log_loss_and_brier_by_hand() -> None:
+    probability, preferred = np.array([0.8, 0.8]), np.array([1.0, 0.0])
+    assert report.log_loss(probability, preferred, ONES[:2]) == pytest.approx(-(math.log(0.8) + math.log(0.2)) / 2)
+    assert report.brier(probability, preferred, ONES[:2]) == pytest.approx((0.04 + 0.64) / 2)
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    # 0.9 on a (right) and 0.1 on a (so 0.9 on b, wrong) share a bin: |0.9 - 1/2| = 0.4.
+    found = report.calibration_error(np.array([0.9, 0.1]), np.array([1.0, 1.0]), ONES[:2])
+    assert found == pytest.approx(0.4)
+    assert report.calibration_error(np.array([1.0, 0.0]), np.array([1.0, 0.0]), ONES[:2]) == pytest.approx(0.0)
+
+
+def test_the_length_rule_may_go_either_way() -> None:
+    longer, preferred = np.array([3.0, 2.0, -1.0, 5.0]), np.array([0.0, 0.0, 1.0, 1.0])
+    assert report.length_baseline(longer, preferred, ONES) == pytest.approx(0.75)
+    assert report.length_baseline(longer, 1 - preferred, ONES) == pytest.approx(0.75)
+
+
+def test_spearman_gives_ties_their_mean_rank() -> None:
+    # Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: covariance 4.5, norms sqrt(4.5) and sqrt(5).
+    found = report.spearman(np.array([1.0, 2.0, 2.0, 9.0]), np.array([1.0, 2.0, 3.0, 4.0]))
+    assert found == pytest.approx(4.5 / math.sqrt(4.5 * 5))
+    assert report.spearman(np.ones(3), np.arange(3.0)) == 0.0
+
+
+def test_agreement_counts_every_two_people_on_one_pair() -> None:
+    # Pair 7: a, a, b gives one agreeing two of three; pair 8: b, b one of one; pair 9 has nobody to agree with.
+    found = report.agreement([(7, True), (7, True), (7, False), (8, False), (8, False), (9, True)])
+    assert found == (2 / 4, 4)
+    assert report.agreement([(1, True), (2, False)]) is None
+
+
+def test_the_ceiling_follows_from_agreement() -> None:
+    # People who are right 9 times of 10 agree with 0.81 + 0.01 = 0.82.
+    assert report.ceiling(0.82) == pytest.approx(0.9)
+    assert report.ceiling(0.4) == 0.5
+
+
+def test_the_gate_asks_for_more_labels_while_chance_is_included() -> None:
+    passed, why = report.gate(37, 60, 0.55)
+    assert not passed
+    assert why == (
+        "The reward model's interval still includes chance: 62% [49%, 73%] over 60 answers. "
+        "Label about 20 more, or force the run."
+    )
+    assert "check that the guidelines" in report.gate(30, 60, 0.5)[1]
+
+
+def test_the_number_of_answers_asked_for_is_enough() -> None:
+    needed = report.answers_needed(0.6)
+    assert needed is not None
+    assert report.wilson(0.6 * needed, needed)[0] > 0.5 >= report.wilson(0.6 * (needed - 1), needed - 1)[0]
+
+
+def test_the_gate_wants_more_than_a_rule_about_length() -> None:
+    passed, why = report.gate(70, 100, 0.8)
+    assert not passed
+    assert "only looks at length (80%)" in why
+    assert report.gate(70, 100, 0.7)[0]
+
+
+def test_accuracy_by_strength_counts_each_level() -> None:
+    found = report.by_strength([1.0, 0.0, 1.0, 1.0], [1, 1, 3, None])
+    assert found == {
+        "accuracy_strength_1": 0.5,
+        "accuracy_strength_3": 1.0,
+        "n_strength_1": 2.0,
+        "n_strength_3": 1.0,
+    }
