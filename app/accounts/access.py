@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from sqlalchemy import or_, select
@@ -99,10 +99,11 @@ Operator = Annotated[User, Depends(role("operator"))]
 
 @dataclass(frozen=True)
 class Access:
-    """A person who may do what the route does in this project."""
+    """A person who may do what the route does in this project, with all the roles that they hold in it."""
 
     person: User
     project: Project
+    roles: frozenset[str] = frozenset()
 
 
 def roles_in(session: Session, person: User, project: Project) -> set[str]:
@@ -128,7 +129,12 @@ def may(session: Session, person: User, project: Project, needed: str | None) ->
         raise NotFound(f"There is no project {project.slug!r} that you may see.")
     if needed is not None and needed not in roles:
         raise NotAllowed(f"This needs the role {needed} in this project. Ask an admin to give it to you.")
-    return Access(person, project)
+    return Access(person, project, frozenset(roles))
+
+
+def page_context(access: Access, section: str) -> dict[str, Any]:
+    """What base.html's navigation needs on every page of a project; `section` is the last part of the address."""
+    return {"project": access.project, "project_roles": access.roles, "section": section}
 
 
 def visible_projects(session: Session, person: User) -> list[Project]:
