@@ -55,6 +55,7 @@ class Server:
         self.home = home.resolve()
         self.durable = durable
         self.cluster = self.home / "cluster"
+        self._log = self.home / "log"
         self.process: subprocess.Popen[bytes] | None = None
         self._account = _unprivileged_account() if os.geteuid() == 0 else None
         self._binaries = _wheel_directory() / "pginstall" / "bin"
@@ -71,7 +72,6 @@ class Server:
         Raises PostgresError when it cannot be had within `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
-        self.process = self.process if self.live_pid() else None
         self._make_home()
         with self._one_starter_at_a_time(deadline):
             self._make_socket_directory()
@@ -79,10 +79,14 @@ class Server:
             if not (self.cluster / "PG_VERSION").exists():
                 self._create_cluster()
             self._check_major_version()
+            spawned = False
             while not self._answers():
                 if self.live_pid() is None:
+                    if spawned:
+                        self._explain_the_end()
                     self._remove_stale_files()
                     self._spawn()
+                    spawned = True
                 if time.monotonic() > deadline:
                     raise PostgresError(f"Postgres did not answer within {timeout:.0f} s; its log is {self._log}.")
                 time.sleep(0.03)
@@ -98,17 +102,13 @@ class Server:
 
     def live_pid(self) -> int | None:
         """Return the process id of a live server of this cluster; zombies and recycled ids do not count."""
+        if self.process is not None:
+            self.process.poll()  # so that it does not stay a zombie
         try:
             pid = int((self.cluster / "postmaster.pid").read_text().split("\n", 1)[0])
         except (OSError, ValueError):
             return None
-        if self.process is not None and self.process.pid == pid and self.process.poll() is not None:
-            return None
         return pid if child_processes.runs_with_argument(pid, str(self.cluster)) else None
-
-    @property
-    def _log(self) -> Path:
-        return self.home / "log"
 
     def _make_home(self) -> None:
         make_private_directory(self.home)
@@ -132,7 +132,8 @@ class Server:
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise PostgresError(f"Another process has been starting Postgres in {self.home} for too long.")
+                        message = f"Another process has been starting Postgres in {self.home} for too long."
+                        raise PostgresError(message) from None
                     time.sleep(0.03)
             yield
 
@@ -181,10 +182,13 @@ class Server:
         self._give_away(handed_over)
         try:
             initdb = self._run(
-                [str(self._binaries / "initdb"), "-D", str(unfinished), "-U", USER, "--pwfile", str(handed_over)]
-                + ["--auth=scram-sha-256", "--encoding=UTF8", "--data-checksums", "--no-instructions"]
-                # Sort by code point with Unicode case rules, whatever locales the machine has.
-                + ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+                [
+                    *[str(self._binaries / "initdb"), "-D", str(unfinished), "-U", USER, "--pwfile", str(handed_over)],
+                    *["--auth=scram-sha-256", "--encoding=UTF8", "--data-checksums", "--no-instructions"],
+                    # Sort by code point with Unicode case rules, whatever locales the machine has.
+                    *["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"],
+                    *([] if self.durable else ["--no-sync"]),
+                ]
             )
         finally:
             handed_over.unlink()
@@ -207,8 +211,6 @@ class Server:
         command = [str(self._binaries / "postgres"), "-D", str(self.cluster)]
         command += ["-k", str(self._socket_directory), "-p", str(PORT)]
         command += [argument for option in options for argument in ("-c", option)]
-        if self.process is not None:
-            self._explain_the_end()
         if self._log.exists() and self._log.stat().st_size > LOG_LIMIT:
             self._log.replace(self._log.with_name("log.1"))
         with open(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
@@ -218,7 +220,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=child_processes.end_with_parent(signal.SIGINT),  # noqa: PLW1509 - it makes one system call
+                preexec_fn=child_processes.end_with_parent(signal.SIGINT),
                 **self._as_unprivileged(),
             )
 
