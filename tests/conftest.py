@@ -1,10 +1,16 @@
 """A real Postgres for every test: one server per session, one transaction per test, and a cast of named people."""
 
 import os
+import signal
+import socket
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
@@ -79,3 +85,34 @@ def client(session: Session) -> Iterator[TestClient]:
         yield TestClient(app, base_url="http://testserver", follow_redirects=False)
     finally:
         app.dependency_overrides.clear()
+
+
+@pytest.fixture(scope="session")
+def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The real engine in a process of its own on the tiny model; `settings.engine_url` names it."""
+    from app.settings import settings
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("engine") / "log"
+    command = [sys.executable, "-m", "workers.language.engine", "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen([*command, "--base-model", "tiny"], stdout=output, stderr=output)
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 90
+    while not _answers(f"{url}/health"):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, "the engine did not become ready:\n" + log.read_text()
+        time.sleep(0.1)
+    settings.engine_url = url
+    yield url
+    process.send_signal(signal.SIGTERM)
+    process.wait(20)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).is_success
+    except httpx.TransportError:
+        return False

@@ -1,5 +1,8 @@
 """The migrations make exactly the models' schema, run downwards too, and the queue's tables stand beside them."""
 
+from collections.abc import Iterator
+
+import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
@@ -7,12 +10,12 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from app.database import migrate
-from app.queue import upgrade_queue_schema
+from app.queue import conninfo, upgrade_queue_schema
 from app.settings import settings
 
 
 @pytest.fixture
-def empty_database(monkeypatch: pytest.MonkeyPatch) -> str:
+def empty_database(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A database of its own, dropped afterwards, so that downgrades harm nobody."""
     url = make_url(settings.database_url)
     server = create_engine(url, isolation_level="AUTOCOMMIT")
@@ -32,9 +35,9 @@ def test_upgrade_from_empty_equals_the_models_and_every_downgrade_runs(empty_dat
     command.upgrade(config, "head")
     command.check(config)
     command.downgrade(config, "base")
-    with create_engine(empty_database).connect() as connection:
-        left = connection.scalars(text("select tablename from pg_tables where schemaname = 'public'")).all()
-    assert left == ["alembic_version"]
+    with psycopg.connect(conninfo()) as connection:
+        left = connection.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
+    assert left == [("alembic_version",)]
     command.upgrade(config, "head")
 
 

@@ -1,0 +1,100 @@
+"""When a conversation gets two answers: ask which is better, and keep the choice like any other."""
+
+import secrets
+from typing import Any
+
+import httpx
+from sqlalchemy.orm import Session
+
+from app import engine
+from app.accounts.access import Access
+from app.chat import conversations
+from app.errors import Conflict
+from app.labeling import choices
+from app.labeling.comparisons import add_comparison, add_response, find_or_add_prompt
+from app.models import Answer, Chat, Checkpoint, now
+
+# What the person may say, as (verdict, preferred, which answer the conversation goes on with).
+CHOICES = {
+    "left": ("preferred", "a", 0),
+    "right": ("preferred", "b", 1),
+    "same": ("tie", None, 0),
+    "bad": ("both_bad", None, 0),
+}
+
+
+def answer_twice(session: Session, access: Access, chat: Chat) -> Chat:
+    """Have the next answer written twice; the two wait in `pending` until the person chooses.
+
+    Two equal answers leave nothing to choose: the first is simply the answer.
+    """
+    seed = secrets.randbelow(2**31)
+    call, checkpoint = conversations.call_for(session, access, chat, n=2, seed=seed, return_token_ids=True)
+    with httpx.Client() as client:
+        written = engine.complete(client, call.base_model, call.body)
+    answers = [_kept(choice, written, seed + number) for number, choice in enumerate(written["choices"])]
+    checkpoint_id = checkpoint.id if checkpoint else None
+    usable = [answer for answer in answers if answer["text"]]
+    if len(usable) < 2 or usable[0]["text"] == usable[1]["text"]:
+        conversations.keep_answer(session, chat.id, usable[0]["text"] if usable else "", checkpoint_id)
+        return chat
+    sampling = {key: call.body[key] for key in ("temperature", "top_p", "max_tokens")}
+    if secrets.randbelow(2):
+        usable.reverse()
+    chat.pending = {"answers": usable, "sampling": sampling, "checkpoint": checkpoint_id}
+    chat.updated_at = now()
+    return chat
+
+
+def _kept(choice: dict[str, Any], written: dict[str, Any], seed: int) -> dict[str, Any]:
+    return {
+        "text": (choice["message"]["content"] or "").strip(),
+        "prompt_token_ids": written.get("prompt_token_ids"),
+        "token_ids": choice.get("token_ids"),
+        "finish_reason": choice.get("finish_reason"),
+        "seed": seed,
+    }
+
+
+def choose(session: Session, access: Access, chat_id: int, said: str) -> Chat:
+    """Store which of the two answers was better, with its source, and go on with that one.
+
+    Without consent (taken back meanwhile) the conversation goes on and nothing is stored.
+    """
+    chat = conversations.find(session, access, chat_id, lock=True)
+    if chat.pending is None:
+        raise Conflict("There is nothing to choose here any more. Reload the page.")
+    verdict, preferred, number = CHOICES[said]
+    answers, checkpoint_id = chat.pending["answers"], chat.pending["checkpoint"]
+    if conversations.has_consented(session, access):
+        _store(session, access, chat, verdict, preferred)
+    chat.pending = None
+    session.flush()
+    conversations.keep_answer(session, chat.id, answers[number]["text"], checkpoint_id)
+    return chat
+
+
+def _store(session: Session, access: Access, chat: Chat, verdict: str, preferred: str | None) -> Answer:
+    pending = chat.pending or {}
+    messages = [{"role": turn["role"], "content": turn["content"]} for turn in chat.messages]
+    checkpoint = session.get(Checkpoint, pending["checkpoint"]) if pending["checkpoint"] else None
+    prompt, _ = find_or_add_prompt(session, access.project, messages, sampled=False, source="chat")
+    a, b = (
+        add_response(
+            session,
+            prompt,
+            answer["text"],
+            source="chat",
+            checkpoint=checkpoint,
+            base_model=access.project.base_model,
+            sampling={**pending["sampling"], "seed": answer["seed"]},
+            prompt_token_ids=answer["prompt_token_ids"],
+            token_ids=answer["token_ids"],
+            finish_reason=answer["finish_reason"],
+        )
+        for answer in pending["answers"]
+    )
+    comparison = add_comparison(session, access.project, prompt, a, b, source="chat")
+    return choices.keep(
+        session, access.project, comparison, access.person, verdict=verdict, preferred=preferred, source="chat"
+    )

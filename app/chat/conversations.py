@@ -1,0 +1,117 @@
+"""A person's conversations with the promoted policy: what was said, and whether it may be learnt from."""
+
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app import engine
+from app.accounts.access import Access
+from app.chat.gateway import LONGEST_ANSWER, Call
+from app.checkpoints.checkpoints import promoted
+from app.errors import BadInput, Conflict, NotFound
+from app.models import Chat, ChatConsent, Checkpoint, now
+from app.models.policies import Sampling
+
+LONGEST_MESSAGE = 20_000
+"""Characters; a longer one is refused with a sentence."""
+ASK_EVERY = 4
+"""Who consented is asked to choose between two answers at the second answer of a conversation, then at every fourth."""
+
+
+def recent(session: Session, access: Access, limit: int = 30) -> list[Chat]:
+    """The person's own conversations in this project, newest first."""
+    return list(
+        session.scalars(
+            select(Chat)
+            .where(Chat.project_id == access.project.id, Chat.user_id == access.person.id)
+            .order_by(Chat.id.desc())
+            .limit(limit)
+        )
+    )
+
+
+def find(session: Session, access: Access, chat_id: int, *, lock: bool = False) -> Chat:
+    """One of the person's own conversations; other people's are not there for anybody."""
+    query = select(Chat).where(
+        Chat.id == chat_id, Chat.project_id == access.project.id, Chat.user_id == access.person.id
+    )
+    chat = session.scalar(query.with_for_update() if lock else query)
+    if chat is None:
+        raise NotFound("This conversation is not there. It may have been deleted; start a new one.")
+    return chat
+
+
+def say(session: Session, access: Access, chat_id: int | None, text: str) -> Chat:
+    """Add what the person said, in a new conversation where there is none yet."""
+    text = text.strip()
+    if not text or "\x00" in text:
+        raise BadInput("Write something first.")
+    if len(text) > LONGEST_MESSAGE:
+        raise BadInput(f"This message has {len(text):,} characters; {LONGEST_MESSAGE:,} is the most. Shorten it.")
+    chat = find(session, access, chat_id, lock=True) if chat_id else None
+    if chat is None:
+        chat = Chat(project_id=access.project.id, user_id=access.person.id, messages=[])
+        session.add(chat)
+    if chat.pending:
+        raise Conflict("Choose one of the two answers first; then the conversation goes on.")
+    turn = {"role": "user", "content": text}
+    # A message that got no answer (the engine was down) is replaced by the new attempt, not stacked up.
+    earlier = chat.messages[:-1] if chat.messages and chat.messages[-1]["role"] == "user" else chat.messages
+    chat.messages = [*earlier, turn]
+    chat.updated_at = now()
+    session.flush()
+    return chat
+
+
+def call_for(session: Session, access: Access, chat: Chat, **more: Any) -> tuple[Call, Checkpoint | None]:
+    """The engine's request for the next answer of this conversation, by the promoted policy."""
+    checkpoint = promoted(session, access.project.id, "policy")
+    sampling = Sampling.from_json(access.project.sampling)
+    draw = engine.Draw(sampling.temperature, sampling.top_p, LONGEST_ANSWER)
+    said = [{"role": turn["role"], "content": turn["content"]} for turn in chat.messages]
+    body = engine.request_body(access.project.base_model, checkpoint, said, draw, **more)
+    return Call(access.project.slug, access.project.base_model, body), checkpoint
+
+
+def keep_answer(session: Session, chat_id: int, text: str, checkpoint_id: int | None) -> Chat | None:
+    """Add the model's answer to its question; nothing where the conversation went on without it meanwhile."""
+    chat = session.get(Chat, chat_id, with_for_update=True)
+    if chat is None or not text or not chat.messages or chat.messages[-1]["role"] != "user":
+        return chat
+    answer = {"role": "assistant", "content": text, "checkpoint": str(checkpoint_id) if checkpoint_id else None}
+    chat.messages = [*chat.messages, answer]
+    chat.checkpoint_id = checkpoint_id
+    chat.updated_at = now()
+    return chat
+
+
+def forget(session: Session, access: Access, chat_id: int) -> None:
+    """Delete a conversation. Choices made in it, by consent, stay where they were counted."""
+    session.delete(find(session, access, chat_id, lock=True))
+
+
+def asks_twice(session: Session, access: Access, chat: Chat) -> bool:
+    """Whether the next answer comes twice, for the person to choose: only with consent, and only now and then."""
+    given = sum(turn["role"] == "assistant" for turn in chat.messages)
+    return given % ASK_EVERY == 1 and has_consented(session, access)
+
+
+def has_consented(session: Session, access: Access) -> bool:
+    """Whether this person agreed that choices in this project's chat are kept for training."""
+    found = select(ChatConsent.id).where(
+        ChatConsent.project_id == access.project.id, ChatConsent.user_id == access.person.id
+    )
+    return session.scalar(found) is not None
+
+
+def consent(session: Session, access: Access, *, agree: bool) -> None:
+    """Agree, or take it back: from now on nothing more is kept."""
+    if agree:
+        row = insert(ChatConsent).values(project_id=access.project.id, user_id=access.person.id)
+        session.execute(row.on_conflict_do_nothing())
+        return
+    session.execute(
+        delete(ChatConsent).where(ChatConsent.project_id == access.project.id, ChatConsent.user_id == access.person.id)
+    )

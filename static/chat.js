@@ -1,0 +1,107 @@
+// The chat page: send without leaving, read the answer while it is written, stop it.
+"use strict";
+
+const composer = document.getElementById("composer");
+const field = document.getElementById("text");
+const turns = document.getElementById("turns");
+const stop = document.getElementById("stop");
+const send = composer.querySelector("button.primary");
+
+field.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    composer.requestSubmit();
+  }
+});
+
+function bubble(role, text) {
+  const turn = document.createElement("article");
+  turn.className = `turn ${role}`;
+  const said = document.createElement("p");
+  said.className = "said";
+  said.dir = "auto";
+  said.textContent = text;
+  turn.append(said);
+  turns.querySelectorAll(".empty, [data-unanswered]").forEach((line) => line.remove());
+  turns.append(turn);
+  turn.scrollIntoView({ block: "end" });
+  return said;
+}
+
+function busy(on) {
+  send.hidden = on;
+  stop.hidden = !on;
+  field.disabled = on;
+  if (!on) field.focus();
+}
+
+// Server-sent events out of a POST's body: EventSource can only GET, and an answer changes the conversation.
+async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let buffer = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    buffer += value;
+    const parts = buffer.split("\n\n");
+    buffer = parts.pop();
+    for (const part of parts) {
+      const [, name, data] = part.match(/^event: (\w+)\ndata: (.*)$/s);
+      yield [name, JSON.parse(data)];
+    }
+  }
+}
+
+composer.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const text = field.value.trim();
+  if (!text || stop.hidden === false) return;
+  busy(true);
+  const leave = new AbortController();
+  stop.onclick = () => leave.abort();
+  try {
+    const body = new URLSearchParams({ text });
+    const said = await fetch(composer.action, { method: "POST", body, headers: { Accept: "application/json" } });
+    if (!said.ok) throw new Error(await sentence(said));
+    bubble("user", text);
+    field.value = "";
+    const { chat } = await said.json();
+    composer.action = composer.getAttribute("action").replace(/\/chat(\/\d+)?$/, `/chat/${chat}`);
+    history.replaceState(null, "", composer.action);
+    await read(chat, leave.signal);
+  } catch (problem) {
+    if (problem.name !== "AbortError") toast(problem.message);
+  } finally {
+    busy(false);
+  }
+});
+
+async function sentence(response) {
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  return page.querySelector(".lead")?.textContent || "That did not work. Try again in a minute.";
+}
+
+async function read(chat, signal) {
+  const writing = bubble("assistant", turns.dataset.thinking);
+  writing.classList.add("muted");
+  let text = "";
+  const response = await fetch(`${composer.action}/answer`, { method: "POST", signal });
+  if (!response.ok) {
+    writing.closest("article").remove();
+    throw new Error(await sentence(response));
+  }
+  for await (const [name, data] of events(response)) {
+    if (name === "piece") {
+      text += data;
+      writing.classList.remove("muted");
+      writing.textContent = text;
+      writing.scrollIntoView({ block: "end" });
+    } else if (name === "problem") {
+      writing.closest("article").remove();
+      throw new Error(data);
+    } else if (name === "turns" && data) {
+      turns.innerHTML = data; // rendered and cleaned by the server
+      document.getElementById("end").scrollIntoView({ block: "end" });
+    }
+  }
+}
