@@ -1,0 +1,1 @@
+"""PPO: the policy learns what the reward model likes, on a leash to the base model."""

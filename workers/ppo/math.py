@@ -1,0 +1,188 @@
+"""Every formula of PPO as a pure function of tensors; B answers, T token positions, mask [B, T] true on real tokens.
+
+Notation and most choices follow Schulman et al., Proximal Policy Optimization Algorithms (2017), Schulman et al.,
+High-Dimensional Continuous Control Using Generalized Advantage Estimation (2016) and Ziegler et al., Fine-Tuning
+Language Models from Human Preferences (2019). Where they leave a choice, the docstring says which was taken.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+KL_CLAMP = 10.0
+LOG_RATIO_CLAMP = 20.0
+
+
+def kl_k1(logp: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
+    """Return log pi - log pi_ref per token [B, T]; its mean over the policy's own tokens is the KL, unbiased."""
+    return (logp - reference).masked_fill(~mask, 0.0)
+
+
+def kl_k3(logp: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
+    """Return exp(-k1) - 1 + k1 per token [B, T] (Schulman 2020): same mean as k1, never negative; for display only."""
+    k1 = kl_k1(logp, reference, mask).clamp(-LOG_RATIO_CLAMP, LOG_RATIO_CLAMP)
+    return torch.expm1(-k1) + k1
+
+
+def token_rewards(score: Tensor, k1: Tensor, mask: Tensor, beta: float) -> Tensor:
+    """Return the reward of every token [B, T]: minus beta times its KL, and the score [B] on the last token.
+
+    Each row must have at least one token. The KL of one token is clamped to +-10 nats.
+    """
+    rewards = -beta * k1.clamp(-KL_CLAMP, KL_CLAMP)
+    last = mask.long().sum(1) - 1
+    rewards = rewards.masked_fill(~mask, 0.0)
+    rewards[torch.arange(len(score)), last] += score
+    return rewards
+
+
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, lam: float, gamma: float = 1.0) -> Tensor:
+    """Return generalised advantages [B, T]: sum over k of (gamma lam)^k delta_{t+k}; the value after the end is 0.
+
+    delta_t = reward_t + gamma value_{t+1} - value_t. Tokens are contiguous from position 0 in each row.
+    """
+    advantages = torch.zeros_like(rewards)
+    running = torch.zeros_like(rewards[:, 0])
+    following = torch.zeros_like(rewards[:, 0])
+    for t in range(rewards.shape[1] - 1, -1, -1):
+        here = mask[:, t]
+        delta = rewards[:, t] + gamma * following - values[:, t]
+        running = torch.where(here, delta + gamma * lam * running, torch.zeros_like(running))
+        following = torch.where(here, values[:, t], torch.zeros_like(following))
+        advantages[:, t] = running
+    return advantages
+
+
+def returns(rewards: Tensor, mask: Tensor) -> Tensor:
+    """Return the undiscounted sum of this and all later rewards at every token [B, T]."""
+    return rewards.masked_fill(~mask, 0.0).flip(1).cumsum(1).flip(1).masked_fill(~mask, 0.0)
+
+
+def whiten(values: Tensor, mask: Tensor) -> Tensor:
+    """Return values [B, T] shifted and scaled to mean 0 and variance 1 over the masked tokens, 0 elsewhere."""
+    inside = values[mask].double()
+    mean, spread = inside.mean(), inside.std(correction=0)
+    return ((values.double() - mean) / (spread + 1e-8)).to(values.dtype).masked_fill(~mask, 0.0)
+
+
+class PolicyLoss(NamedTuple):
+    """The clipped objective of a minibatch and what to watch beside it."""
+
+    loss: Tensor
+    clipped: Tensor
+    """How many tokens lie outside the clip range."""
+    ratio_max: Tensor
+    """Largest distance of a probability ratio from 1."""
+
+
+def policy_loss(logp: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float, tokens: int) -> PolicyLoss:
+    """Return the clipped surrogate loss of a minibatch [b, T], summed over its tokens and divided by `tokens`.
+
+    `tokens` counts the masked tokens of the whole optimiser step, so that splitting a step changes nothing.
+    """
+    log_ratio = (logp - old).masked_fill(~mask, 0.0).clamp(-LOG_RATIO_CLAMP, LOG_RATIO_CLAMP)
+    ratio = log_ratio.exp()
+    surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    distance = (ratio.detach() - 1).abs().masked_fill(~mask, 0.0)
+    return PolicyLoss(-(surrogate * mask).sum() / tokens, (distance > clip).sum(), distance.max())
+
+
+def explained_variance(values: Tensor, targets: Tensor, mask: Tensor) -> float:
+    """Return 1 - Var(target - value) / Var(target) over the masked tokens; 0 where the targets do not vary."""
+    target, error = targets[mask].double(), (targets - values)[mask].double()
+    spread = float(target.var(correction=0))
+    return 1 - float(error.var(correction=0)) / spread if spread > 0 else 0.0
+
+
+def entropy_estimate(logp: Tensor, mask: Tensor) -> float:
+    """Return the mean of -log pi over the policy's own tokens, in nats per token: an unbiased entropy estimate."""
+    return float(-logp[mask].mean())
+
+
+class KlController(NamedTuple):
+    """The price of one nat, steered so that the KL settles below its target within a run of a dozen updates.
+
+    The usual proportional controller (Ziegler et al., horizon 1,000 episodes and more) moves the price by a few per
+    cent in a whole run here. This one looks ahead: it extrapolates the KL by its smoothed speed and raises the price
+    exponentially, fast, where the forecast lies above the target, and lowers it slowly where it lies below.
+    """
+
+    beta: float
+    kl: float = 0.0
+    speed: float = 0.0
+
+    def update(self, kl: float, target: float) -> "KlController":
+        """Return the controller after an update whose answers were `kl` nats from the base model.
+
+        A price of 0 stays 0: that is how a run without a leash is asked for.
+        """
+        speed = (self.speed + kl - self.kl) / 2
+        error = max(-1.0, min(1.0, (kl + LOOK_AHEAD * speed) / target - 1))
+        beta = self.beta * math.exp((RAISE if error > 0 else LOWER) * error)
+        return KlController(min(max(beta, BETA_LOW), BETA_HIGH) if self.beta else 0.0, kl, speed)
+
+
+LOOK_AHEAD = 4.0
+RAISE = 1.2
+LOWER = 0.1
+BETA_LOW, BETA_HIGH = 0.005, 2.0
+
+
+class RidgeValue(NamedTuple):
+    """A value head: ridge regression of returns on the policy's hidden states, over a fading memory of rollouts.
+
+    It predicts each rollout before it learns from it. Closed form, so it needs no learning rate and no value clip.
+    """
+
+    moments: Tensor
+    """Sum of x x^T over remembered tokens, [F, F] in float64; F = hidden size + 2 (a constant and the position)."""
+    products: Tensor
+    """Sum of x * return, [F]."""
+    weights: Tensor
+    """[F]"""
+    scale: Tensor
+    """Standard deviation of each hidden feature over the first rollout, [D] in float32."""
+
+    @classmethod
+    def fresh(cls, hidden: Tensor, mask: Tensor) -> "RidgeValue":
+        """Return a head that predicts 0, scaled to the first rollout's hidden states [B, T, D]."""
+        size = hidden.shape[-1] + 2
+        scale = hidden[mask].float().std(0) + 1e-3
+        moments = torch.zeros(size, size, dtype=torch.float64)
+        return cls(moments, moments[0].clone(), moments[0].clone(), scale)
+
+    def predict(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Return the expected return [B, T] at every token from the hidden states [B, T, D] before it."""
+        values = torch.zeros(mask.shape)
+        values[mask] = (self._features(hidden, mask) @ self.weights).float()
+        return values
+
+    def learn(self, hidden: Tensor, targets: Tensor, mask: Tensor) -> "RidgeValue":
+        """Return the head after seeing one more rollout with its returns [B, T]."""
+        x, y = self._features(hidden, mask), targets[mask].double()
+        moments = VALUE_MEMORY * self.moments + x.T @ x
+        products = VALUE_MEMORY * self.products + x.T @ y
+        penalty = VALUE_RIDGE * torch.eye(len(products), dtype=torch.float64)
+        return self._replace(
+            moments=moments, products=products, weights=torch.linalg.solve(moments + penalty, products)
+        )
+
+    def _features(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        position = torch.arange(mask.shape[1]).expand(mask.shape)[mask, None] * 2 / mask.shape[1] - 1
+        x = hidden[mask].float() / self.scale
+        return torch.cat([x, torch.ones(len(x), 1), position], dim=1).double()
+
+
+VALUE_MEMORY = 0.8
+VALUE_RIDGE = 500.0
+
+
+def distinct_share(answers: list[list[int]], n: int = 3) -> float:
+    """Return the share of different n-grams among all n-grams of answers to different prompts; 1 without any.
+
+    One phrase for every prompt makes it fall, however varied each answer is in itself.
+    """
+    grams = [tuple(answer[i : i + n]) for answer in answers for i in range(len(answer) - n + 1)]
+    return len(set(grams)) / len(grams) if grams else 1.0
