@@ -1,0 +1,1 @@
+"""`make demo`: the whole loop with simulated annotators, measured on prompts that nobody labelled."""
