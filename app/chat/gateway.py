@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from app import engine
 from app.accounts.access import Access, find_project, visible_projects
 from app.checkpoints.checkpoints import promoted
-from app.errors import BadInput, NotFound
+from app.errors import BadInput, NotFound, Unavailable
 from app.models import Checkpoint, User
 from app.models.policies import Sampling
 
@@ -133,7 +133,7 @@ async def open_stream(call: Call) -> Stream:
             raise engine.refused(response.status_code, text, response.headers.get("content-type", ""))
     except httpx.HTTPError as problem:
         await client.aclose()
-        raise engine.Unavailable(engine.DOWN) from problem
+        raise Unavailable(engine.DOWN) from problem
     except BaseException:
         await client.aclose()
         raise

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -15,7 +16,7 @@ from app.chat.feedback import Feedback
 from app.chat.feedback import keep as keep_feedback
 from app.checkpoints.checkpoints import promoted
 from app.database import Transaction, open_session
-from app.errors import DomainError
+from app.errors import DomainError, Unavailable
 from app.models import Chat
 from app.templating import environment, page
 
@@ -33,7 +34,7 @@ def chat_page(request: Request, access: MemberOf, session: Transaction, chat_id:
         request,
         "chat/chat.html",
         {
-            **page_context(session, access, "chat"),
+            **page_context(access, "chat"),
             "chat": conversations.find(session, access, chat_id) if chat_id else None,
             "recent": conversations.recent(session, access),
             "checkpoint": promoted(session, access.project.id, "policy"),
@@ -55,12 +56,14 @@ def say(
     chat = conversations.say(session, access, chat_id, text)
     if request.headers.get("accept") == "application/json":
         return Response(json.dumps({"chat": str(chat.id)}), media_type="application/json")
-    if conversations.asks_twice(session, access, chat):
-        choices.answer_twice(session, access, chat)
-    else:
-        call, checkpoint = conversations.call_for(session, access, chat)
-        written = gateway.complete(call)["choices"][0]["message"]["content"] or ""
-        conversations.keep_answer(session, chat.id, written.strip(), checkpoint.id if checkpoint else None)
+    # While the engine is down the question stays, and the page says that it has no answer yet.
+    with suppress(Unavailable):
+        if conversations.asks_twice(session, access, chat):
+            choices.answer_twice(session, access, chat)
+        else:
+            call, checkpoint = conversations.call_for(session, access, chat)
+            written = gateway.complete(call)["choices"][0]["message"]["content"] or ""
+            conversations.keep_answer(session, chat.id, written.strip(), checkpoint.id if checkpoint else None)
     return RedirectResponse(f"/projects/{access.project.slug}/chat/{chat.id}#end", 303)
 
 
