@@ -6,6 +6,7 @@ from typing import Any
 import procrastinate
 import psycopg
 from procrastinate.schema import SchemaManager, migrations_path
+from procrastinate.types import TimeDeltaParams
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
@@ -46,11 +47,20 @@ class _Connector(procrastinate.PsycopgConnector):
 queue = procrastinate.App(connector=_Connector(kwargs={"options": SEARCH_PATH}))
 
 
-def enqueue(session: Session, task: str, queue_name: str = DEFAULT, lock: str | None = None, **arguments: Any) -> None:
+def enqueue(
+    session: Session,
+    task: str,
+    queue_name: str = DEFAULT,
+    lock: str | None = None,
+    delay_seconds: int = 0,
+    **arguments: Any,
+) -> None:
     """Put a job on the queue inside the session's transaction: rolled back with it, visible with its commit."""
     connection = session.connection().connection.driver_connection
     assert isinstance(connection, psycopg.Connection)
-    queue.configure_task(task, queue=queue_name, lock=lock, connection=connection).defer(**arguments)
+    later: TimeDeltaParams | None = {"seconds": delay_seconds} if delay_seconds else None
+    job = queue.configure_task(task, queue=queue_name, lock=lock, connection=connection, schedule_in=later)
+    job.defer(**arguments)
 
 
 def upgrade_queue_schema() -> list[str]:

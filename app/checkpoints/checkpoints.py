@@ -1,0 +1,122 @@
+"""What training made: registered, promoted (the engine uses it at once), retired, rolled back."""
+
+from typing import Any
+
+from sqlalchemy import exists, select, update
+from sqlalchemy.orm import Session
+
+from app.accounts.access import Access
+from app.models import Assignment, Checkpoint, Comparison, Project, Promotion, Response, Run, now
+from app.queue import enqueue
+
+KINDS = {"reward": "reward", "ppo": "policy", "dpo": "policy"}
+"""Which kind of checkpoint each kind of run makes."""
+
+
+def register(session: Session, run: Run, result: dict[str, Any]) -> Checkpoint:
+    """Keep what a run made as a candidate, with its metrics, its gate and its parents. Twice is the same as once."""
+    made = session.scalar(select(Checkpoint).where(Checkpoint.run_id == run.id))
+    if made is not None:
+        return made
+    project = session.get_one(Project, run.project_id)
+    parents = run.result.get("parents", {})
+    made = Checkpoint(
+        project_id=run.project_id,
+        kind=KINDS[run.kind],
+        base_model=project.base_model,
+        run_id=run.id,
+        policy_parent_id=parents.get("policy"),
+        reward_parent_id=parents.get("reward"),
+        snapshot_id=run.snapshot_id,
+        url=result["checkpoint"]["url"],
+        sha256=result["checkpoint"]["sha256"],
+        metrics=result.get("metrics", {}),
+        gate=result["gate"],
+    )
+    session.add(made)
+    session.flush()
+    return made
+
+
+def judged(candidate: Checkpoint, metrics: dict[str, Any], gate: dict[str, Any]) -> None:
+    """Write an evaluation's figures and verdict on the candidate it was about."""
+    candidate.metrics = {**candidate.metrics, **metrics}
+    candidate.gate = gate
+
+
+def promoted(session: Session, project_id: int, kind: str) -> Checkpoint | None:
+    """The checkpoint in front; None means that the base model answers (or that nothing scores)."""
+    return session.scalar(
+        select(Checkpoint).where(
+            Checkpoint.project_id == project_id, Checkpoint.kind == kind, Checkpoint.status == "promoted"
+        )
+    )
+
+
+def promote(session: Session, access: Access | None, checkpoint: Checkpoint, run: Run | None = None) -> Checkpoint:
+    """Put the checkpoint in front of its project, all at once; promoting what is promoted changes nothing."""
+    _one_at_a_time(session, checkpoint.project_id)
+    session.refresh(checkpoint)
+    if checkpoint.status != "promoted":
+        _put_in_front(session, access, checkpoint.project_id, checkpoint.kind, checkpoint, run)
+    return checkpoint
+
+
+def _one_at_a_time(session: Session, project_id: int) -> None:
+    """Let promotions of a project wait for each other, and for pairs that are being stored right now."""
+    session.execute(select(Project.id).where(Project.id == project_id).with_for_update(key_share=True))
+
+
+def _put_in_front(
+    session: Session, access: Access | None, project_id: int, kind: str, checkpoint: Checkpoint | None, run: Run | None
+) -> None:
+    previous = promoted(session, project_id, kind)
+    if previous is not None:
+        previous.status = "retired"
+        session.flush()
+    if checkpoint is not None:
+        checkpoint.status = "promoted"
+    session.add(
+        Promotion(
+            project_id=project_id,
+            kind=kind,
+            checkpoint_id=checkpoint.id if checkpoint else None,
+            previous_id=previous.id if previous else None,
+            promoted_by_id=access.person.id if access else None,
+            run_id=run.id if run else None,
+        )
+    )
+    session.flush()
+    if kind == "policy":
+        _withdraw_pairs_of_others(session, project_id, checkpoint.id if checkpoint else None)
+    # By the queue, because this room may not know app/runs: live pages hear of it and the stock is filled again.
+    enqueue(session, "refill", project_id=project_id)
+
+
+def _withdraw_pairs_of_others(session: Session, project_id: int, policy_id: int | None) -> None:
+    """Withdraw waiting training pairs that another policy wrote and that nobody holds.
+
+    The rows are locked first, passing over those being claimed at this moment; the second statement then sees every
+    lease that was committed before.
+    """
+    waiting = (
+        select(Comparison.id)
+        .join(Response, Response.id == Comparison.response_a_id)
+        .where(
+            Comparison.project_id == project_id,
+            Comparison.status == "waiting",
+            Comparison.purpose == "train",
+            Comparison.source == "sample",
+            Response.checkpoint_id.is_distinct_from(policy_id),
+        )
+        .with_for_update(skip_locked=True, of=Comparison)
+    )
+    held = exists().where(
+        Assignment.comparison_id == Comparison.id, Assignment.status == "leased", Assignment.leased_until > now()
+    )
+    session.execute(
+        update(Comparison)
+        .where(Comparison.id.in_(session.scalars(waiting).all()), ~held)
+        .values(status="withdrawn")
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,73 @@
+"""Prompts, pairs and answers for tests, each made in one line."""
+
+import hashlib
+
+from sqlalchemy.orm import Session
+
+from app.models import Answer, Checkpoint, Comparison, Project, Prompt, Response, User
+
+
+def make_prompt(session: Session, project: Project, text: str = "What is a hedge?", *, holdout: bool = False) -> Prompt:
+    """A prompt of one user turn."""
+    messages = [{"role": "user", "content": text}]
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    prompt = Prompt(project_id=project.id, messages=messages, hash=digest, holdout=holdout)
+    session.add(prompt)
+    session.flush()
+    return prompt
+
+
+def make_comparison(
+    session: Session,
+    prompt: Prompt,
+    *,
+    policy: Checkpoint | None = None,
+    purpose: str = "train",
+    status: str = "waiting",
+) -> Comparison:
+    """Two different responses by a policy (the base model without one), waiting to be compared."""
+    a, b = (
+        Response(
+            prompt_id=prompt.id,
+            text=text,
+            source="sample",
+            checkpoint_id=policy.id if policy else None,
+            base_model="tiny",
+            prompt_token_ids=[1, 5, 2],
+            token_ids=[40 + n, 41, 2],
+            finish_reason="stop",
+        )
+        for n, text in enumerate(("A row of bushes.", "I cannot say."))
+    )
+    session.add_all((a, b))
+    session.flush()
+    comparison = Comparison(
+        project_id=prompt.project_id,
+        prompt_id=prompt.id,
+        response_a_id=a.id,
+        response_b_id=b.id,
+        purpose=purpose,
+        source="sample",
+        status=status,
+    )
+    session.add(comparison)
+    session.flush()
+    return comparison
+
+
+def make_answer(
+    session: Session, comparison: Comparison, person: User, verdict: str = "preferred", *, source: str = "page"
+) -> Answer:
+    """What the person said: A, a little, unless told otherwise."""
+    decided = {"preferred": "a", "strength": 1} if verdict == "preferred" else {}
+    answer = Answer(
+        project_id=comparison.project_id,
+        comparison_id=comparison.id,
+        user_id=person.id,
+        verdict=verdict,
+        source=source,
+        **decided,
+    )
+    session.add(answer)
+    session.flush()
+    return answer
