@@ -13,13 +13,16 @@ DomainError
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
 from app.templating import page
+from app.web_security import HEADERS
 
 
 class DomainError(Exception):
@@ -86,7 +89,10 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(DomainError)
     def domain_error(request: Request, error: DomainError) -> Response:
-        return _answer(request, error.status, error.message, error.extra)
+        response = _answer(request, error.status, error.message, error.extra)
+        if "retry_after" in error.extra:
+            response.headers["Retry-After"] = str(error.extra["retry_after"])
+        return response
 
     @app.exception_handler(RequestValidationError)
     def malformed(request: Request, error: RequestValidationError) -> Response:
@@ -99,12 +105,26 @@ def install_error_handlers(app: FastAPI) -> None:
         sentence = NotFound.__doc__ if error.status_code == 404 else str(error.detail)
         return _answer(request, error.status_code, (sentence or "").strip(), {})
 
+    # A NUL byte, half of a surrogate pair, an id beyond 64 bits: nothing that a form or program of good will sends, so
+    # it is answered once, here, instead of being looked for in every field.
+    @app.exception_handler(DataError)
+    @app.exception_handler(UnicodeEncodeError)
+    def cannot_be_stored(request: Request, error: Exception) -> Response:
+        sentence = (
+            "What you sent holds a character or a number that cannot be stored, such as a NUL byte. "
+            "Remove it and send it again."
+        )
+        return _answer(request, 422, sentence, {})
+
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> Response:
         sentence = (
             "Something broke on our side; nothing you sent was half saved. Try again, and tell an admin if it stays."
         )
-        return _answer(request, 500, sentence, {})
+        response = _answer(request, 500, sentence, {})
+        # This answer is sent from outside the security layer, which the exception tore through.
+        response.headers.update(HEADERS)
+        return response
 
 
 def _answer(request: Request, status: int, sentence: str, extra: dict[str, Any]) -> Response:
@@ -117,7 +137,8 @@ def _answer(request: Request, status: int, sentence: str, extra: dict[str, Any])
         problem = {"type": "about:blank", "title": title, "status": status, "detail": sentence, **extra}
         return JSONResponse(problem, status, media_type="application/problem+json")
     if status == 401 and request.method == "GET" and "hx-request" not in request.headers:
-        return RedirectResponse(f"/sign-in?next={path}", 303)
+        back = f"{path}?{request.url.query}" if request.url.query else path
+        return RedirectResponse(f"/sign-in?next={quote(back, safe='/')}", 303)
     if "hx-request" in request.headers:
         # A status that htmx swaps, told to swap nothing but the out-of-band toast.
         response = page(request, "_toast.html", {"sentence": sentence, "status": status}, status=status)

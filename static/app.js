@@ -24,3 +24,15 @@ document.addEventListener("submit", (event) => {
   const sentence = event.target.dataset.confirm;
   if (sentence && !window.confirm(sentence)) event.preventDefault();
 });
+
+// Copying needs a secure context; elsewhere the button stays hidden and the text can be selected.
+if (navigator.clipboard)
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    const field = button.previousElementSibling;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(field.value);
+      field.select();
+      toast(button.dataset.copy);
+    });
+  }

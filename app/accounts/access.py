@@ -38,9 +38,17 @@ def anyone() -> None:
 
 def signed_in(request: Request, session: Transaction) -> User:
     """The active person behind the bearer token or the session cookie; raises SignInNeeded."""
+    person = signed_in_if_any(request, session)
+    if person is None:
+        raise SignInNeeded
+    return person
+
+
+def signed_in_if_any(request: Request, session: Session) -> User | None:
+    """The same for public pages, which greet whom they know: None instead of an error."""
     person = _by_bearer_token(request, session) or _by_cookie(request, session)
     if person is None or person.deactivated_at is not None:
-        raise SignInNeeded
+        return None
     request.state.person = person
     return person
 

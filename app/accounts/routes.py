@@ -1,6 +1,169 @@
-"""The door of app/accounts: pages and API."""
+"""The door of app/accounts: signing in and out, invitations, the page about oneself."""
 
-from fastapi import APIRouter
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from app.accounts import invitations, limits, passwords, people, sessions, tokens
+from app.accounts.access import COOKIE, Person, anyone, signed_in_if_any, token_hash, visible_projects
+from app.accounts.people_pages import pages as people_pages
+from app.database import Transaction
+from app.errors import BadInput, TooMany
+from app.models import User
+from app.templating import _, page
 
 pages = APIRouter()
+pages.include_router(people_pages)
 api = APIRouter(prefix="/api/v1", tags=["accounts"])
+
+Text = Annotated[str, Form()]
+public = [Depends(anyone)]
+
+
+def own_path(address: str) -> str:
+    """The path if it leads to a page of ours, else the start page."""
+    parts = urlsplit(address)
+    harmless = address.isprintable() and "\\" not in address and not address.startswith("//")
+    return address if harmless and address.startswith("/") and not parts.netloc and not parts.scheme else "/"
+
+
+def _signed_in(request: Request, session: Transaction, person: User, to: str) -> Response:
+    response = RedirectResponse(to, 303)
+    agent = request.headers.get("user-agent", "")
+    sessions.keep(response, sessions.start(session, person, agent, instead_of=request.cookies.get(COOKIE)))
+    return response
+
+
+@pages.get("/")
+def start_page(person: Person, session: Transaction) -> Response:
+    """The one project somebody works in, else the list of them."""
+    projects = [project for project in visible_projects(session, person) if project.archived_at is None]
+    return RedirectResponse(f"/projects/{projects[0].slug}" if len(projects) == 1 else "/projects", 303)
+
+
+@pages.get("/sign-in", dependencies=public)
+def sign_in_page(request: Request, session: Transaction, next: str = "/") -> Response:
+    if signed_in_if_any(request, session) is not None:
+        return RedirectResponse(own_path(next), 303)
+    return _sign_in_form(request, session, "", own_path(next))
+
+
+def _sign_in_form(
+    request: Request, session: Transaction, email: str, to: str, problem: str = "", status: int = 200
+) -> Response:
+    nobody = not invitations.has_first_person(session)
+    values = {"email": email, "next": to, "problem": problem, "nobody": nobody}
+    return page(request, "accounts/sign_in.html", values, status=status)
+
+
+@pages.post("/sign-in", dependencies=public)
+def sign_in(request: Request, session: Transaction, email: Text, password: Text, next: Text = "/") -> Response:
+    address = request.client.host if request.client else "unknown"
+    # Answered, not raised: an exception would take the counted attempt back with the transaction.
+    try:
+        person = sessions.sign_in(session, email, password, address)
+    except TooMany as problem:
+        response = _sign_in_form(request, session, email, own_path(next), problem.message, problem.status)
+        response.headers["Retry-After"] = str(problem.extra["retry_after"])
+        return response
+    if person is None:
+        sentence = _("The e-mail address or the password is not right. Check both and try again.")
+        return _sign_in_form(request, session, email, own_path(next), sentence, 422)
+    return _signed_in(request, session, person, own_path(next))
+
+
+@pages.post("/sign-out", dependencies=public)
+def sign_out(request: Request, session: Transaction) -> Response:
+    if token := request.cookies.get(COOKIE):
+        sessions.end(session, token)
+    response = RedirectResponse("/sign-in", 303)
+    sessions.forget(response)
+    return response
+
+
+@pages.get("/invitations/{token}", dependencies=public)
+def invitation_page(token: str, request: Request, session: Transaction) -> Response:
+    invitation = invitations.find(session, token)
+    values = {"invitation": invitation, "email": invitation.email or "", "name": "", "problem": ""}
+    return page(request, "accounts/invitation.html", values)
+
+
+@pages.post("/invitations/{token}", dependencies=public)
+def accept_invitation(
+    token: str, request: Request, session: Transaction, password: Text, email: Text = "", name: Text = ""
+) -> Response:
+    try:
+        person = invitations.accept(session, token, email, name, password)
+    except BadInput as problem:
+        invitation = invitations.find(session, token)
+        values = {"invitation": invitation, "email": email, "name": name, "problem": problem.message}
+        return page(request, "accounts/invitation.html", values, status=problem.status)
+    return _signed_in(request, session, person, "/")
+
+
+@pages.get("/me")
+def me_page(request: Request, session: Transaction, person: Person) -> Response:
+    return _me(request, session, person)
+
+
+def _me(request: Request, session: Transaction, person: User, status: int = 200, **values: Any) -> Response:
+    shown = {
+        "person": person,
+        "sessions": sessions.open_sessions(session, person),
+        "current_hash": token_hash(request.cookies.get(COOKIE, "")),
+        "browser_name": sessions.browser_name,
+        "tokens": tokens.open_tokens(session, person),
+        "new_token": None,
+        "said": "",
+        "problem": "",
+        "problem_with": "",
+    }
+    return page(request, "accounts/me.html", {**shown, **values}, status=status)
+
+
+@pages.post("/me/name")
+def change_name(request: Request, session: Transaction, person: Person, name: Text = "") -> Response:
+    try:
+        person.name = people.checked_name(name)
+    except BadInput as problem:
+        return _me(request, session, person, problem.status, problem=problem.message, problem_with="name")
+    return RedirectResponse("/me", 303)
+
+
+@pages.post("/me/password")
+def change_password(request: Request, session: Transaction, person: Person, new: Text, current: Text = "") -> Response:
+    try:
+        limits.hit(session, limits.PASSWORD_BY_PERSON, str(person.id))
+        if person.password_hash is not None and not passwords.is_password_of(person, current):
+            raise BadInput(_("This is not your current password. Nothing was changed."))
+        person.password_hash = passwords.hash_password(new)
+    except BadInput as problem:
+        return _me(request, session, person, problem.status, problem=problem.message, problem_with="password")
+    limits.forgive(session, limits.PASSWORD_BY_PERSON, str(person.id))
+    sessions.sign_out_everywhere(session, person, but=request.cookies.get(COOKIE, ""))
+    return _me(request, session, person, said=_("Your password is changed. Every other browser was signed out."))
+
+
+@pages.post("/me/sign-out-everywhere")
+def sign_out_everywhere(session: Transaction, person: Person) -> Response:
+    sessions.sign_out_everywhere(session, person)
+    response = RedirectResponse("/sign-in", 303)
+    sessions.forget(response)
+    return response
+
+
+@pages.post("/me/tokens")
+def create_token(request: Request, session: Transaction, person: Person, name: Text = "") -> Response:
+    try:
+        token = tokens.create_token(session, person, name)
+    except BadInput as problem:
+        return _me(request, session, person, problem.status, problem=problem.message, problem_with="token")
+    return _me(request, session, person, 201, new_token=token)
+
+
+@pages.post("/me/tokens/{token_id}/revoke")
+def revoke_token(token_id: int, session: Transaction, person: Person) -> Response:
+    tokens.revoke(session, person, token_id)
+    return RedirectResponse("/me#tokens", 303)

@@ -1,0 +1,85 @@
+"""How often something may be tried, counted in Postgres so that every web process counts the same."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from math import ceil
+
+from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.errors import TooMany
+from app.models import RateLimit, now
+
+KEPT = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """So many times in each window of this length; `what` completes "Too many attempts to …"."""
+
+    name: str
+    what: str
+    times: int
+    window: timedelta = timedelta(minutes=15)
+
+
+SIGN_IN_BY_EMAIL = Limit("sign-in e-mail", "sign in", 10)
+# Many people may share one address, behind an office's router or a proxy; right passwords do not count.
+SIGN_IN_BY_ADDRESS = Limit("sign-in address", "sign in", 100)
+PASSWORD_BY_PERSON = Limit("password person", "change the password", 10)
+
+
+def hit(session: Session, limit: Limit, key: str) -> None:
+    """Count one attempt; TooMany, with the moment to try again, once the window is full.
+
+    The count is part of the caller's transaction: a failed attempt has to be answered, not raised, to be kept.
+    """
+    window = func.date_bin(limit.window, func.now(), datetime(1970, 1, 1, tzinfo=UTC))
+    counted = (
+        insert(RateLimit)
+        .values(key=_key(limit, key), window_start=window, hits=1)
+        .on_conflict_do_update(index_elements=["key", "window_start"], set_={"hits": RateLimit.hits + 1})
+        .returning(RateLimit.hits, RateLimit.window_start)
+    )
+    hits, window_start = session.execute(counted).one()
+    if hits == 1:
+        _forget_old(session)
+    if hits > limit.times:
+        seconds = max(1, ceil((window_start + limit.window - now()).total_seconds()))
+        raise TooMany(f"Too many attempts to {limit.what}. Try again in {_span(seconds)}.", retry_after=seconds)
+
+
+def forgive(session: Session, limit: Limit, key: str) -> None:
+    """Take the latest attempt back, because it was right."""
+    newest = select(func.max(RateLimit.window_start)).where(RateLimit.key == _key(limit, key)).scalar_subquery()
+    session.execute(
+        update(RateLimit)
+        .where(RateLimit.key == _key(limit, key), RateLimit.window_start == newest, RateLimit.hits > 0)
+        .values(hits=RateLimit.hits - 1)
+    )
+
+
+def _key(limit: Limit, key: str) -> str:
+    return f"{limit.name} {key[:254]}"
+
+
+def _span(seconds: int) -> str:
+    if seconds < 60:
+        return "a minute"
+    minutes = ceil(seconds / 60)
+    return f"{minutes} minutes" if minutes > 1 else "a minute"
+
+
+def _forget_old(session: Session) -> None:
+    # Two requests that clean up at once share the work instead of waiting for each other.
+    old = (
+        select(RateLimit.key, RateLimit.window_start)
+        .where(RateLimit.window_start < now() - KEPT)
+        .with_for_update(skip_locked=True)
+    )
+    session.execute(
+        delete(RateLimit)
+        .where(tuple_(RateLimit.key, RateLimit.window_start).in_(old))
+        .execution_options(synchronize_session=False)
+    )

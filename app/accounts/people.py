@@ -1,0 +1,146 @@
+"""The people of this installation: who there is, which roles they hold, who may not come in any more."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.accounts.passwords import hash_password
+from app.accounts.sessions import sign_out_everywhere
+from app.errors import BadInput, Conflict, NotFound
+from app.models import ROLES, ApiToken, Invitation, LoginSession, User, now
+
+LAST_ADMIN = "This is the last admin. Give somebody else the role admin first."
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One line of the list of people."""
+
+    person: User
+    last_seen: datetime | None
+
+
+def everybody(session: Session) -> list[Listed]:
+    """Every person and simulated annotator by name, with when a browser or program of theirs was last here."""
+    browser = (
+        select(func.max(LoginSession.last_seen_at))
+        .where(LoginSession.user_id == User.id)
+        .correlate(User)
+        .scalar_subquery()
+    )
+    program = (
+        select(func.max(ApiToken.last_used_at)).where(ApiToken.user_id == User.id).correlate(User).scalar_subquery()
+    )
+    rows = session.execute(
+        select(User, func.greatest(browser, program)).order_by(
+            User.deactivated_at.is_not(None),
+            User.kind,
+            func.lower(func.coalesce(func.nullif(User.name, ""), User.email)),
+        )
+    )
+    return [Listed(person, last_seen) for person, last_seen in rows]
+
+
+def by_id(session: Session, person_id: int) -> User:
+    """The person with this id; raises NotFound."""
+    person = session.get(User, person_id)
+    if person is None:
+        raise NotFound("There is no such person.")
+    return person
+
+
+def by_email(session: Session, email: str) -> User:
+    """The person with this e-mail address, in whatever case; BadInput where there is none."""
+    person = session.scalar(select(User).where(func.lower(User.email) == email.strip().lower()))
+    if person is None:
+        raise BadInput(f"Nobody here has the e-mail address {email.strip()}. Invite them under People first.")
+    return person
+
+
+def checked_roles(roles: Iterable[str]) -> list[str]:
+    """The roles in their usual order, each once; BadInput for one that does not exist."""
+    wanted = set(roles)
+    unknown = sorted(wanted - set(ROLES))
+    if unknown:
+        raise BadInput(f"There is no role {unknown[0]!r}. The roles are {', '.join(ROLES)}.")
+    return [role for role in ROLES if role in wanted]
+
+
+def checked_name(name: str) -> str:
+    """A name without blanks around it; BadInput where it is longer than a line."""
+    if len(name.strip()) > 200:
+        raise BadInput("Choose a name of at most 200 characters.")
+    return " ".join(name.split())
+
+
+def checked_email(email: str) -> str:
+    """An e-mail address in lower case; BadInput where it cannot be one."""
+    email = email.strip().lower()
+    name, _, domain = email.partition("@")
+    if not name or not domain or len(email) > 254 or any(character.isspace() for character in email):
+        raise BadInput(f"{email[:254]!r} is not an e-mail address. Write it like name@example.org.")
+    return email
+
+
+def create_user(
+    session: Session, email: str, roles: Iterable[str], password: str | None, kind: str = "person", name: str = ""
+) -> User:
+    """Make a person, or a simulated annotator (`kind`); without a password only an API token can sign them in."""
+    email = checked_email(email)
+    person = User(
+        email=email,
+        name=checked_name(name),
+        roles=checked_roles(roles),
+        kind=kind,
+        password_hash=None if password is None else hash_password(password),
+    )
+    try:
+        with session.begin_nested():
+            session.add(person)
+    except IntegrityError as taken:
+        raise BadInput(f"Somebody with the e-mail address {email} is here already. Sign in, or use another.") from taken
+    return person
+
+
+def change_roles(session: Session, person: User, roles: Iterable[str]) -> None:
+    """Give a person these global roles instead of the ones they had."""
+    wanted = checked_roles(roles)
+    if "admin" not in wanted:
+        _keep_an_admin(session, person)
+    person.roles = wanted
+
+
+def deactivate(session: Session, person: User) -> None:
+    """Close the door: no session, token or open invitation of theirs works any more. What they answered stays."""
+    _keep_an_admin(session, person)
+    person.deactivated_at = person.deactivated_at or now()
+    sign_out_everywhere(session, person)
+    session.execute(
+        update(ApiToken).where(ApiToken.user_id == person.id, ApiToken.revoked_at.is_(None)).values(revoked_at=now())
+    )
+    session.execute(
+        update(Invitation)
+        .where(Invitation.invited_by_id == person.id, Invitation.used_at.is_(None), Invitation.revoked_at.is_(None))
+        .values(revoked_at=now())
+    )
+
+
+def reactivate(session: Session, person: User) -> None:
+    """Open the door again; they sign in anew and make new tokens."""
+    person.deactivated_at = None
+
+
+def _keep_an_admin(session: Session, person: User) -> None:
+    # Locked, so that two admins who remove each other in the same moment do not both succeed.
+    admins = session.scalars(
+        select(User.id)
+        .where(User.roles.contains(["admin"]), User.kind == "person", User.deactivated_at.is_(None))
+        .order_by(User.id)
+        .with_for_update()
+    ).all()
+    if list(admins) == [person.id]:
+        raise Conflict(LAST_ADMIN)
