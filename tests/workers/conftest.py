@@ -1,0 +1,71 @@
+"""Small models for tests: `tiny` itself, and random Llama-, Qwen2- and GPT-2-like ones with its tokenizer."""
+
+import torch
+
+# A test's few thousand numbers are not worth a second thread, and two busy cores stall on each other's barriers.
+torch.set_num_threads(1)
+
+from collections.abc import Iterator  # noqa: E402
+from typing import Any  # noqa: E402
+
+import pytest  # noqa: E402
+from transformers import (  # noqa: E402
+    GenerationConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from workers.language import tiny as tiny_model  # noqa: E402
+from workers.language.model import LanguageModel, load  # noqa: E402
+
+SHAPE: dict[str, Any] = {"vocab_size": 99, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+DEEP: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
+
+
+def random_model(kind: str) -> LanguageModel:
+    """A three-block model of the given family with seeded random weights, in float32."""
+    torch.manual_seed(7)
+    families: dict[str, Any] = {
+        "llama": lambda: LlamaForCausalLM(LlamaConfig(**SHAPE, **DEEP, num_key_value_heads=2)),
+        "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SHAPE, **DEEP, num_key_value_heads=2)),
+        "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**SHAPE, n_embd=32, n_layer=3, n_head=4, n_positions=256)),
+    }
+    network = families[kind]()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    network.generation_config = GenerationConfig(eos_token_id=2)  # type: ignore[no-untyped-call]
+    network.eval().requires_grad_(False)
+    return LanguageModel(
+        name=kind,
+        model=network,
+        tokenizer=tiny_model.tokenizer(),
+        eos=frozenset({2}),
+        context=256,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )
+
+
+@pytest.fixture(scope="session")
+def shared_tiny() -> LanguageModel:
+    """`tiny`, loaded once; a test that attaches adapters takes `tiny` instead."""
+    return load("tiny")
+
+
+@pytest.fixture
+def tiny(shared_tiny: LanguageModel) -> Iterator[LanguageModel]:
+    """`tiny` with no adapters, and none left behind."""
+    yield shared_tiny
+    shared_tiny.adapters.clear()
+    assert not shared_tiny.hooks
+
+
+@pytest.fixture(params=["llama", "qwen2", "gpt2"])
+def family(request: pytest.FixtureRequest) -> LanguageModel:
+    """One model of each family."""
+    return random_model(request.param)

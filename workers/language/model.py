@@ -1,0 +1,239 @@
+"""Load a base model by name, once, for every program that reads or writes text.
+
+`python -m workers.language.model NAME` fetches a model ahead of time and prints where it lies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workers.language import packaged
+from workers.language.errors import ModelUnusable
+
+# torch and transformers take seconds to import; a model that is ready is reported without them.
+if TYPE_CHECKING:
+    import torch
+
+    from workers.language.adapters import Adapter
+
+TINY = "tiny"
+HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
+HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*"]
+HUB_FILES += ["special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template*"]
+DEFAULT_CONTEXT = 2048
+# For a base model without a chat template: plain turns, each answer closed by the end-of-text token.
+DEFAULT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModel:
+    """A base model that never changes, its tokenizer, and the adapters attached to it."""
+
+    name: str
+    model: Any  # a transformers causal language model: eval mode, no weight asks for a gradient
+    tokenizer: Any
+    eos: frozenset[int]  # the ids that close a turn
+    context: int  # tokens, prompt and response together
+    device: torch.device
+    dtype: torch.dtype
+    adapters: dict[str, Adapter] = field(default_factory=dict)  # by name; workers.language.adapters looks after both
+    hooks: list[Any] = field(default_factory=list)  # what the adapter in use has hung into the model
+
+    @property
+    def trunk(self) -> Any:
+        """The model without its output layer: ids [B, S] to hidden states [B, S, D]."""
+        return self.model.base_model
+
+    @property
+    def head(self) -> Any:
+        """The output layer: hidden states [..., D] to logits [..., V]."""
+        return self.model.get_output_embeddings()
+
+
+def cache_directory() -> Path:
+    """Where models are kept: PAIRLOOP_CACHE_DIR, else /var/cache/pairloop for root and ~/.cache/pairloop for others."""
+    if directory := os.environ.get("PAIRLOOP_CACHE_DIR"):
+        return Path(directory).expanduser()
+    return Path("/var/cache/pairloop") if os.geteuid() == 0 else Path.home() / ".cache" / "pairloop"
+
+
+def prepare(name: str) -> Path | None:
+    """Fetch the model `name` if it is not on this machine; return its directory, None for `tiny`.
+
+    Raises ModelUnusable with a sentence that says what to do.
+    """
+    if name == TINY:
+        return None
+    if name == packaged.NAME:
+        return packaged.prepare(cache_directory())
+    directory = Path(name).expanduser()
+    if directory.is_dir():
+        return directory
+    if directory.exists() or not HUB_NAME.match(name):
+        raise ModelUnusable(
+            f"There is no model directory {name}. Set PAIRLOOP_BASE_MODEL to a directory with config.json and "
+            f"safetensors files, to the name of a model on the Hugging Face hub, to {packaged.NAME} or to {TINY}."
+        )
+    return _prepare_hub(name)
+
+
+def load(name: str, dtype: str = "auto") -> LanguageModel:
+    """Load `smollm2-135m-instruct`, `tiny`, a directory, or a hub model, fetching it first where that is needed.
+
+    `dtype` is `auto`, `float32` or `bfloat16`; `auto` is bf16 where the processor computes it natively, else float32
+    (`tiny` is always float32). Raises ModelUnusable with a sentence that says what to do.
+    """
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    directory = prepare(name)
+    kind = _dtype(dtype, tiny=directory is None)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network: Any
+    if directory is None:
+        from workers.language import tiny
+
+        network, tokenizer = tiny.model(), tiny.tokenizer()
+    else:
+        network, tokenizer = _read_directory(name, directory, kind)
+        _check_head(name, network)
+    network = network.to(device=device, dtype=kind).eval().requires_grad_(False)
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = DEFAULT_TEMPLATE
+    return LanguageModel(
+        name=name,
+        model=network,
+        tokenizer=tokenizer,
+        eos=_turn_closers(name, network, tokenizer),
+        context=int(getattr(network.config, "max_position_embeddings", None) or DEFAULT_CONTEXT),
+        device=device,
+        dtype=kind,
+    )
+
+
+def _read_directory(name: str, directory: Path, dtype: torch.dtype) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if not (directory / "config.json").is_file():
+        raise ModelUnusable(f"{directory} has no config.json, so it is no model. Name the directory that holds one.")
+    if not any(directory.glob("*.safetensors")):
+        raise ModelUnusable(
+            f"{directory} has no .safetensors file. Pairloop reads no pickled weights; save the model as safetensors."
+        )
+    try:
+        network = AutoModelForCausalLM.from_pretrained(
+            directory, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        # transformers raises a dozen kinds of exceptions for as many kinds of broken directories.
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelUnusable(
+            f"The model {name} could not be read: {first_line} It must be a causal language model that transformers "
+            "knows without remote code, with its tokenizer beside it."
+        ) from error
+    return network, tokenizer
+
+
+def _check_head(name: str, network: Any) -> None:
+    """Refuse a model that does more after its trunk than one linear layer (logit caps, scales): log-probabilities
+    are computed from hidden states and that layer alone, and would be wrong without a word."""
+    import torch
+
+    with torch.inference_mode():
+        ids = torch.tensor([[1, 2]])
+        hidden = network.base_model(ids)[0]
+        whole, ours = network(ids).logits.float(), network.get_output_embeddings()(hidden).float()
+    if not torch.allclose(whole, ours, rtol=1e-3, atol=1e-3):
+        raise ModelUnusable(f"The model {name} changes its logits after the output layer. Choose a model without that.")
+
+
+def _turn_closers(name: str, network: Any, tokenizer: Any) -> frozenset[int]:
+    """The ids that close a turn: what the configuration says, and what the chat template writes after an answer."""
+    stated = network.generation_config.eos_token_id if network.generation_config is not None else None
+    found = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])}
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "ANSWER"}]
+    _, _, after = tokenizer.apply_chat_template(turns, tokenize=False).rpartition("ANSWER")
+    special = set(tokenizer.all_special_ids)
+    found |= set([token for token in tokenizer(after, add_special_tokens=False)["input_ids"] if token in special][:1])
+    found.discard(None)
+    if not found:
+        raise ModelUnusable(
+            f"The model {name} has no token that ends an answer. Set eos_token_id in its generation_config.json."
+        )
+    return frozenset(int(token) for token in found)
+
+
+def _dtype(wanted: str, tiny: bool) -> torch.dtype:
+    import torch
+
+    if wanted == "auto":
+        return torch.bfloat16 if _computes_bfloat16() and not tiny else torch.float32
+    if wanted not in ("float32", "bfloat16"):
+        raise ValueError(f"dtype is auto, float32 or bfloat16, not {wanted!r}.")
+    kind: torch.dtype = getattr(torch, wanted)
+    return kind
+
+
+def _computes_bfloat16() -> bool:
+    """Say whether matrix products in bf16 are faster than in float32 here, not only possible."""
+    import torch
+
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _prepare_hub(name: str) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+
+    own = {"HF_HOME", "HF_HUB_CACHE"} & set(os.environ)
+    cache = None if own else cache_directory() / "hub"
+    try:
+        # What is here already is used as it is: no network at a second start, no surprise in the middle of a project.
+        return Path(snapshot_download(name, cache_dir=cache, allow_patterns=HUB_FILES, local_files_only=True))
+    except Exception:
+        pass
+    try:
+        files = HfApi().model_info(name, files_metadata=True).siblings or []
+        size = sum(file.size or 0 for file in files if file.rfilename.endswith((".safetensors", ".json")))
+        sys.stderr.write(f"{name}: {size / 1e6:,.0f} MB to download from the Hugging Face hub\n")
+        return Path(snapshot_download(name, cache_dir=cache, allow_patterns=HUB_FILES))
+    except Exception as error:
+        raise ModelUnusable(
+            f"The model {name} is no directory here and could not be fetched from the Hugging Face hub "
+            f"({type(error).__name__}). Check the name and the network; a private model needs HF_TOKEN."
+        ) from error
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fetch and convert a model, and print its directory."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workers.language.model",
+        description="Fetch a base model ahead of time and print where it lies.",
+        epilog=f"Example: python -m workers.language.model {packaged.NAME}",
+    )
+    parser.add_argument("name", help=f"{packaged.NAME}, {TINY}, a directory, or a name on the Hugging Face hub")
+    name = parser.parse_args(arguments).name
+    try:
+        sys.stdout.write(f"{prepare(name) or name}\n")
+    except ModelUnusable as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
