@@ -93,7 +93,7 @@ class SimulatedAnnotator:
             self._request("DELETE", path)
             raise SimulationError(
                 "This token belongs to a person, and simulated answers under a person's name would be taken for real "
-                "ones. The answer was withdrawn. Make a token for a simulated user: pairloop create-user --simulated."
+                "ones. The answer was withdrawn. Make a user for the simulation: pairloop create-user --kind simulated."
             )
         self.tally.count(decision)
         return decision

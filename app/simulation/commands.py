@@ -10,10 +10,7 @@ import typer
 from app.simulation.annotators import SimulatedAnnotator, SimulationError, Tally
 from app.simulation.gold import RULES, Rule, ceiling
 
-EXAMPLE = (
-    "Example: pairloop simulate --url http://127.0.0.1:8000 --token TOKEN --project demo --rule warm --flips 0.1 "
-    "--answers 300"
-)
+commands = typer.Typer(no_args_is_help=True)
 
 
 def known_rule(name: str) -> Rule:
@@ -23,6 +20,10 @@ def known_rule(name: str) -> Rule:
     return RULES[name]
 
 
+@commands.command(
+    epilog="Example: pairloop simulate --url http://127.0.0.1:8000 --token TOKEN --project demo --rule warm "
+    "--flips 0.1 --answers 300"
+)
 def simulate(
     token: Annotated[
         str, typer.Option(envvar="PAIRLOOP_TOKEN", help="Bearer token of a simulated user who annotates.")
@@ -67,6 +68,3 @@ def summary(tally: Tally, flips: float) -> dict[str, float | int | None]:
         "ceiling": ceiling([flips] * tally.preferred) if tally.preferred else None,
         "ceiling_here": 1 - tally.slips / tally.preferred if tally.preferred else None,
     }
-
-
-simulate.__doc__ = f"{simulate.__doc__}\n\n{EXAMPLE}"
