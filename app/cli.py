@@ -1,0 +1,143 @@
+"""The command `pairloop`. Standard output carries the result alone; logs and messages go to standard error."""
+
+import asyncio
+import importlib
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from app import __version__
+from app.settings import settings
+
+app = typer.Typer(
+    help="Reinforcement learning from human feedback as one closed loop.",
+    epilog="Every command has an example: pairloop COMMAND --help. docs/settings.md lists the PAIRLOOP_* variables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")]
+Port = Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)]
+
+
+def main() -> None:
+    """Run the command line."""
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO
+    )
+    app()
+
+
+def fail(sentence: str) -> NoReturn:
+    """End the command with a sentence on standard error."""
+    typer.echo(sentence, err=True)
+    raise typer.Exit(1)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def pairloop(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+) -> None:
+    """Reinforcement learning from human feedback as one closed loop."""
+
+
+@app.command(epilog="Example: pairloop up --host 0.0.0.0 --port 8000 --data ~/pairloop")
+def up(
+    host: Host = settings.host,
+    port: Port = settings.port,
+    data: Annotated[Path, typer.Option(help="Directory for the database and everything made.")] = settings.data_dir,
+) -> None:
+    """Start everything on this machine: Postgres, the pages, two workers and the language model."""
+    from app.up import CannotStart
+    from app.up import up as start
+
+    settings.host, settings.port, settings.data_dir = host, port, data.expanduser().resolve()
+    try:
+        start()
+    except CannotStart as problem:
+        fail(str(problem))
+
+
+@app.command(epilog="Example: pairloop web --host 0.0.0.0 --port 8000")
+def web(
+    host: Host = settings.host,
+    port: Port = settings.port,
+    access_log: Annotated[bool, typer.Option(help="Log every request.")] = False,
+) -> None:
+    """Serve the pages and the JSON API; run as many of these as you like."""
+    import uvicorn
+
+    _need_database()
+    uvicorn.run(
+        "app.main:app",
+        host=host,
+        port=port,
+        access_log=access_log,
+        log_config=None,
+        server_header=False,
+        # Live pages hold their connection open; without this the process would wait for them for ever.
+        timeout_graceful_shutdown=3,
+    )
+
+
+@app.command(epilog="Example: pairloop worker --queues train --concurrency 1")
+def worker(
+    queues: Annotated[str, typer.Option(help="Queues to serve, separated by commas: default, train.")] = "default",
+    concurrency: Annotated[int, typer.Option(help="Jobs at the same time.", min=1)] = 4,
+) -> None:
+    """Do queued and periodic jobs; training runs in child processes of the worker for `train`."""
+    from app.queue import queue
+
+    _need_database()
+    importlib.import_module("workers.jobs")  # registers the functions behind the jobs' names
+    names = [name.strip() for name in queues.split(",") if name.strip()]
+
+    async def serve() -> None:
+        async with queue.open_async():
+            await queue.run_worker_async(
+                queues=names, name="-".join(names), concurrency=concurrency, shutdown_graceful_timeout=10
+            )
+
+    asyncio.run(serve())
+
+
+@app.command(
+    epilog="Example: pairloop engine --port 8100",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def engine(context: typer.Context) -> None:
+    """Serve the base model and its adapters over an OpenAI-compatible API; takes --host and --port."""
+    module = importlib.import_module("workers.language.engine")
+    sys.exit(module.main(context.args))
+
+
+@app.command(epilog="Example: PAIRLOOP_DATABASE_URL=postgresql+psycopg://… pairloop migrate")
+def migrate() -> None:
+    """Bring the database to the version of this program; run it once before a new version starts."""
+    from app.database import migrate as bring_up_to_date
+
+    _need_database()
+    bring_up_to_date()
+
+
+def _need_database() -> None:
+    if not settings.database_url:
+        fail(
+            "PAIRLOOP_DATABASE_URL is not set. Set it to a Postgres of version 15 to 18, such as "
+            "postgresql+psycopg://pairloop:password@localhost/pairloop, or start everything with: pairloop up"
+        )
+
+
+if __name__ == "__main__":
+    main()
