@@ -1,8 +1,10 @@
 """The cast: Alice annotates, Bob administers, Olga operates, Mallory has no role; each made in one line."""
 
+from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
-from app.accounts.access import token_hash
+from app.accounts import sessions
+from app.accounts.access import COOKIE, token_hash
 from app.models import ApiToken, GuidelineVersion, Project, User
 
 
@@ -20,6 +22,12 @@ def bearer(session: Session, person: User) -> dict[str, str]:
     session.add(ApiToken(user_id=person.id, name="test", prefix=token[:8], token_hash=token_hash(token)))
     session.flush()
     return {"Authorization": f"Bearer {token}"}
+
+
+def browse_as(client: TestClient, session: Session, person: User) -> TestClient:
+    """The same client as a browser in which this person is signed in."""
+    client.cookies.set(COOKIE, sessions.start(session, person, "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"))
+    return client
 
 
 def make_project(session: Session, slug: str = "garden", *, labels_per_comparison: int = 1) -> Project:

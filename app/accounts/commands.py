@@ -1,9 +1,12 @@
 """Commands about people, for set-up and scripts: `pairloop create-user`, `pairloop create-token`."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from sqlalchemy.orm import Session
 
 from app.accounts import people, tokens
 from app.database import open_session
@@ -32,11 +35,8 @@ def create_user(
     password = "" if sys.stdin.isatty() and kind == "simulated" else _password()
     wanted = [role.strip() for role in roles.split(",") if role.strip()]
     secret = None if kind == "simulated" and not password else password
-    try:
-        with open_session() as session:
-            person = people.create_user(session, email, wanted, secret, kind, name)
-    except DomainError as problem:
-        raise SystemExit(problem.message) from problem
+    with _transaction() as session:
+        person = people.create_user(session, email, wanted, secret, kind, name)
     typer.echo(person.email)
 
 
@@ -45,12 +45,20 @@ def create_token(
     email: Email, name: Annotated[str, typer.Option(help="What the token is for, such as the program using it.")]
 ) -> None:
     """Print a new API token of a person. It is shown only this once."""
+    with _transaction() as session:
+        token = tokens.create_token(session, people.by_email(session, email), name)
+    typer.echo(token)
+
+
+@contextmanager
+def _transaction() -> Iterator[Session]:
+    # What a person typed wrong is told in its own sentence, without the lines of code it passed through.
     try:
         with open_session() as session:
-            token = tokens.create_token(session, people.by_email(session, email), name)
+            yield session
     except DomainError as problem:
-        raise SystemExit(problem.message) from problem
-    typer.echo(token)
+        typer.echo(problem.message, err=True)
+        raise typer.Exit(1) from problem
 
 
 def _password() -> str:

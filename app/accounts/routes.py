@@ -59,7 +59,9 @@ def _sign_in_form(
 
 
 @pages.post("/sign-in", dependencies=public)
-def sign_in(request: Request, session: Transaction, email: Text, password: Text, next: Text = "/") -> Response:
+def sign_in(
+    request: Request, session: Transaction, email: Text = "", password: Text = "", next: Text = "/"
+) -> Response:
     address = request.client.host if request.client else "unknown"
     # Answered, not raised: an exception would take the counted attempt back with the transaction.
     try:
@@ -92,7 +94,7 @@ def invitation_page(token: str, request: Request, session: Transaction) -> Respo
 
 @pages.post("/invitations/{token}", dependencies=public)
 def accept_invitation(
-    token: str, request: Request, session: Transaction, password: Text, email: Text = "", name: Text = ""
+    token: str, request: Request, session: Transaction, email: Text = "", name: Text = "", password: Text = ""
 ) -> Response:
     try:
         person = invitations.accept(session, token, email, name, password)
@@ -133,7 +135,9 @@ def change_name(request: Request, session: Transaction, person: Person, name: Te
 
 
 @pages.post("/me/password")
-def change_password(request: Request, session: Transaction, person: Person, new: Text, current: Text = "") -> Response:
+def change_password(
+    request: Request, session: Transaction, person: Person, current: Text = "", new: Text = ""
+) -> Response:
     try:
         limits.hit(session, limits.PASSWORD_BY_PERSON, str(person.id))
         if person.password_hash is not None and not passwords.is_password_of(person, current):

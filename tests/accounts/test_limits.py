@@ -1,0 +1,101 @@
+"""Attempts are counted in Postgres: exactly, per window, and also when they fail."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from app.accounts import limits, people
+from app.accounts.limits import Limit, forgive, hit
+from app.database import open_session
+from app.errors import TooMany
+from app.models import RateLimit, now
+
+THREE = Limit("three", "knock", 3)
+
+
+def test_it_says_when_to_try_again(session: Session) -> None:
+    for _ in range(3):
+        hit(session, THREE, "alice")
+    with pytest.raises(
+        TooMany, match=r"^Too many attempts to knock\. Try again in (a minute|\d+ minutes)\.$"
+    ) as problem:
+        hit(session, THREE, "alice")
+    assert 1 <= problem.value.extra["retry_after"] <= 15 * 60
+
+
+def test_one_persons_attempts_are_not_anothers(session: Session) -> None:
+    for _ in range(3):
+        hit(session, THREE, "alice")
+    hit(session, THREE, "bob")
+
+
+def test_a_new_window_starts_from_nothing(session: Session) -> None:
+    for _ in range(3):
+        hit(session, THREE, "alice")
+    session.scalars(select(RateLimit)).one().window_start -= THREE.window
+    session.flush()
+    hit(session, THREE, "alice")
+
+
+def test_a_forgiven_attempt_does_not_count(session: Session) -> None:
+    for _ in range(20):
+        hit(session, THREE, "alice")
+        forgive(session, THREE, "alice")
+
+
+def test_old_windows_are_forgotten(session: Session) -> None:
+    session.add(RateLimit(key="three alice", window_start=now() - limits.KEPT - timedelta(hours=1), hits=3))
+    session.flush()
+    hit(session, THREE, "bob")
+    assert session.scalars(select(RateLimit.key)).all() == ["three bob"]
+
+
+def test_attempts_at_the_same_moment_are_all_counted(migrated: None) -> None:
+    def attempt(_: int) -> None:
+        with open_session() as own:
+            hit(own, Limit("crowd", "knock", 1000), "together")
+
+    try:
+        with ThreadPoolExecutor(8) as crowd:
+            list(crowd.map(attempt, range(40)))
+        with open_session() as session:
+            # Two windows where the quarter of an hour ended in between.
+            assert session.scalar(select(func.sum(RateLimit.hits)).where(RateLimit.key == "crowd together")) == 40
+    finally:
+        with open_session() as session:
+            session.execute(delete(RateLimit).where(RateLimit.key == "crowd together"))
+
+
+def wrong(client: TestClient, email: str) -> int:
+    return client.post("/sign-in", data={"email": email, "password": "not the one"}).status_code
+
+
+def test_wrong_passwords_for_one_address_are_limited_and_the_form_is_kept(client: TestClient, session: Session) -> None:
+    people.create_user(session, "alice@example.org", ["annotator"], "the right password")
+    statuses = [wrong(client, "alice@example.org") for _ in range(limits.SIGN_IN_BY_EMAIL.times)]
+    assert set(statuses) == {422}
+    refused = client.post("/sign-in", data={"email": "Alice@example.org ", "password": "the right password"})
+    assert refused.status_code == 429
+    assert "Too many attempts to sign in. Try again in" in refused.text
+    assert 'value="Alice@example.org ' in refused.text
+    assert int(refused.headers["retry-after"]) > 0
+
+
+def test_wrong_passwords_from_one_place_are_limited_whatever_the_address(
+    client: TestClient, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SIGN_IN_BY_ADDRESS", Limit("sign-in address", "sign in", 4))
+    assert [wrong(client, f"person{n}@example.org") for n in range(5)] == [422, 422, 422, 422, 429]
+
+
+def test_right_passwords_never_lock_an_office_out(
+    client: TestClient, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SIGN_IN_BY_ADDRESS", Limit("sign-in address", "sign in", 2))
+    people.create_user(session, "alice@example.org", ["annotator"], "the right password")
+    right = {"email": "alice@example.org", "password": "the right password"}
+    assert [client.post("/sign-in", data=right).status_code for _ in range(5)] == [303] * 5
