@@ -1,6 +1,7 @@
 """The command `pairloop`. Standard output carries the result alone; logs and messages go to standard error."""
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import sys
@@ -10,7 +11,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from app import __version__
+from app.accounts.commands import commands as accounts
 from app.settings import settings
+from app.simulation.commands import commands as simulation
 
 app = typer.Typer(
     help="Reinforcement learning from human feedback as one closed loop.",
@@ -20,6 +23,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+for room in (accounts, simulation):
+    app.add_typer(room)
+
+WITHOUT_DATABASE = ("up", "engine", "simulate")
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")]
 Port = Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)]
@@ -47,9 +55,15 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def pairloop(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
 ) -> None:
     """Reinforcement learning from human feedback as one closed loop."""
+    asks_for_help = not {"--help", "-h"}.isdisjoint(sys.argv)
+    if context.invoked_subcommand not in WITHOUT_DATABASE and not settings.database_url and not asks_for_help:
+        settings.database_url = _running_database()
 
 
 @app.command(epilog="Example: pairloop up --host 0.0.0.0 --port 8000 --data ~/pairloop")
@@ -78,7 +92,6 @@ def web(
     """Serve the pages and the JSON API; run as many of these as you like."""
     import uvicorn
 
-    _need_database()
     uvicorn.run(
         "app.main:app",
         host=host,
@@ -99,7 +112,6 @@ def worker(
     """Do queued and periodic jobs; training runs in child processes of the worker for `train`."""
     from app.queue import queue
 
-    _need_database()
     importlib.import_module("workers.jobs")  # registers the functions behind the jobs' names
     names = [name.strip() for name in queues.split(",") if name.strip()]
 
@@ -127,16 +139,24 @@ def migrate() -> None:
     """Bring the database to the version of this program; run it once before a new version starts."""
     from app.database import migrate as bring_up_to_date
 
-    _need_database()
     bring_up_to_date()
 
 
-def _need_database() -> None:
-    if not settings.database_url:
-        fail(
-            "PAIRLOOP_DATABASE_URL is not set. Set it to a Postgres of version 15 to 18, such as "
-            "postgresql+psycopg://pairloop:password@localhost/pairloop, or start everything with: pairloop up"
-        )
+def _running_database() -> str:
+    """The URL of the embedded Postgres while `pairloop up` runs; without one the command ends with a sentence."""
+    from app.embedded_postgres import PostgresError, Server
+
+    home = settings.data_dir.expanduser() / "postgres"
+    with contextlib.suppress(PostgresError, OSError):
+        server = Server(home)
+        if server.live_pid():
+            return server.url()
+    fail(
+        f"There is no database to work with: PAIRLOOP_DATABASE_URL is not set, and no `pairloop up` of this user runs "
+        f"with the data directory {settings.data_dir}. Set PAIRLOOP_DATABASE_URL to a Postgres of version 15 to 18, "
+        "such as postgresql+psycopg://pairloop:password@localhost/pairloop, or PAIRLOOP_DATA_DIR to the directory of "
+        "the one that runs, or start everything with: pairloop up"
+    )
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self._account = _unprivileged_account() if os.geteuid() == 0 else None
         self._binaries = _wheel_directory() / "pginstall" / "bin"
-        self._socket_directory = self.home / "run"
+        self._socket_directory = _socket_directory(self.home)
 
     def url(self, database: str = DATABASE) -> str:
         """Return the SQLAlchemy URL of a database of this server; the password is part of it."""
@@ -138,18 +138,14 @@ class Server:
             yield
 
     def _make_socket_directory(self) -> None:
-        directory = self.home / "run"
-        if len(os.fsencode(directory / f".s.PGSQL.{PORT}.lock")) > SOCKET_PATH_LIMIT:
-            name = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
-            directory = Path(tempfile.gettempdir()) / f"pairloop-{name}"
+        directory = self._socket_directory
         directory.mkdir(mode=0o700, exist_ok=True)
         # In a shared /tmp somebody else could have made it first, to be asked for the password.
-        owner = self._account.pw_uid if self._account else os.geteuid()
-        if directory.is_symlink() or directory.stat().st_uid not in (owner, os.geteuid()):
+        owners = {os.geteuid(), self._account.pw_uid if self._account else os.geteuid()}
+        if directory.is_symlink() or directory.stat().st_uid not in owners:
             raise PostgresError(f"{directory} belongs to another user; remove it and start again.")
         directory.chmod(0o700)
         self._give_away(directory)
-        self._socket_directory = directory
 
     def _make_binaries_reachable(self) -> None:
         """Copy the binaries beside the data where the unprivileged user may not enter the environment."""
@@ -208,9 +204,8 @@ class Server:
     def _spawn(self) -> None:
         options = ["listen_addresses=", "max_connections=200", "timezone=UTC", "log_timezone=UTC"]
         options += () if self.durable else UNSAFE_BUT_FAST
-        command = [str(self._binaries / "postgres"), "-D", str(self.cluster)]
-        command += ["-k", str(self._socket_directory), "-p", str(PORT)]
-        command += [argument for option in options for argument in ("-c", option)]
+        command = [str(self._binaries / "postgres"), "-D", str(self.cluster), "-k", str(self._socket_directory)]
+        command += ["-p", str(PORT), *(argument for option in options for argument in ("-c", option))]
         if self._log.exists() and self._log.stat().st_size > LOG_LIMIT:
             self._log.replace(self._log.with_name("log.1"))
         with open(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
@@ -286,6 +281,13 @@ def _wheel_directory() -> Path:
             "or set PAIRLOOP_DATABASE_URL to a Postgres of your own (15 to 18)."
         )
     return Path(spec.submodule_search_locations[0])
+
+
+def _socket_directory(home: Path) -> Path:
+    directory = home / "run"
+    if len(os.fsencode(directory / f".s.PGSQL.{PORT}.lock")) <= SOCKET_PATH_LIMIT:
+        return directory
+    return Path(tempfile.gettempdir()) / f"pairloop-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
 
 
 def _unprivileged_account() -> pwd.struct_passwd:

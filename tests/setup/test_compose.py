@@ -50,7 +50,7 @@ def test_a_secret_is_required_and_never_has_a_default(variable: str) -> None:
 def test_no_secret_is_written_down() -> None:
     for name, service in SERVICES.items():
         for variable, value in service.get("environment", {}).items():
-            if re.search("PASSWORD|SECRET|TOKEN", variable) or "://" in value and "@" in value:
+            if re.search("PASSWORD|SECRET|TOKEN", variable) or ("://" in value and "@" in value):
                 assert "${" in value, f"{name} has {variable} written down"
 
 
