@@ -1,0 +1,76 @@
+"""Pairloop's JSON API as the demo uses it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from demo.stack import DemoError
+
+FINISHED = ("succeeded", "failed", "cancelled")
+Json = dict[str, Any]
+
+
+class Client:
+    """One signed-in caller; every refusal becomes a DemoError with the server's own sentence."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=600)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.http.close()
+
+    def get(self, path: str, **query: str) -> Any:
+        return self._send("GET", path, params=query)
+
+    def post(self, path: str, body: Any) -> Any:
+        return self._send("POST", path, json=body)
+
+    def _send(self, method: str, path: str, **more: Any) -> Any:
+        try:
+            answer = self.http.request(method, path, **more)
+        except httpx.TransportError as problem:
+            raise DemoError(f"Pairloop at {self.http.base_url} does not answer: {problem}") from problem
+        if answer.is_success:
+            return answer.json() if answer.content else None
+        with_detail = "json" in answer.headers.get("content-type", "")
+        said = answer.json() if with_detail else answer.text
+        raise DemoError(f"{method} {path} was answered with {answer.status_code}: {_sentence(said)}")
+
+    def items(self, path: str) -> Iterator[Json]:
+        """Every item of a list, page after page, newest first."""
+        cursor = ""
+        while True:
+            page = self.get(path, **({"cursor": cursor} if cursor else {}))
+            yield from page["items"]
+            cursor = page["next"]
+            if not cursor:
+                return
+
+    def wait_for(self, run: str, say: Callable[[str], None], patience: float) -> Json:
+        """Return the run once it has finished, telling what it does meanwhile; `patience` is in seconds."""
+        deadline, told = time.monotonic() + patience, ""
+        while time.monotonic() < deadline:
+            now: Json = self.get(f"/api/v1/runs/{run}")
+            if now["status"] in FINISHED:
+                return now
+            sentence = now.get("message") or now["status"]
+            if sentence != told:
+                say(sentence)
+                told = sentence
+            time.sleep(1)
+        raise DemoError(f"Run {run} did not finish within {patience / 60:.0f} minutes. See its page under Runs.")
+
+
+def _sentence(said: Any) -> str:
+    if isinstance(said, dict):
+        error = said.get("error")
+        nested = error.get("message") if isinstance(error, dict) else None
+        return str(nested or said.get("detail") or json.dumps(said))
+    return str(said)[:300]

@@ -1,0 +1,159 @@
+"""The demo from the first label to the page with its findings."""
+
+import contextlib
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from app import __version__
+from app.simulation.commands import summary
+from demo import loop, page
+from demo.client import Client, Json
+from demo.loop import Plan
+from demo.measure import Sampled, agreement, describe, win_rate
+from demo.stack import Stack
+
+SHOWN = 8
+
+
+class Clock:
+    """How long each part took, in seconds, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        self.say(f"{name} …")
+        began = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - began
+
+    def say(self, sentence: str) -> None:
+        print(f"{page.minutes(time.monotonic() - self.started):>12}  {sentence}", file=sys.stderr, flush=True)
+
+
+def demonstrate(stack: Stack, plan: Plan, directory: Path) -> dict[str, Path]:
+    """Run the whole demo on a running Pairloop; return the files it wrote."""
+    clock = Clock()
+    with Client(stack.url, stack.accounts.token) as client:
+        seen, unseen = loop.split(loop.read_prompts())
+        slug = loop.make_project(client, plan, seen)
+        clock.say(f"Project {slug} with {len(seen)} prompts; {len(unseen)} others are kept for measuring")
+        with clock.part("labels"):
+            tally = loop.label(stack, slug, plan, clock.say)
+        with clock.part("chain"):
+            chain = loop.run_chain(client, slug, plan, clock.say)
+        policy, sentences = promoted(client, slug, chain)
+        runs = steps_of(client, slug, str(chain["id"]))
+        with clock.part("measuring"):
+            prompts = [one["prompt"] for one in unseen]
+            before = loop.ask(client, f"{slug}@base", prompts, plan, clock.say)
+            after = loop.ask(client, f"{slug}@{policy['id']}", prompts, plan, clock.say)
+        findings: dict[str, Any] = {
+            "project": slug,
+            "labels": summary(tally, plan.flips),
+            "before": asdict(describe(before, plan.rule)),
+            "after": asdict(describe(after, plan.rule)),
+            "win": win_rate(after, before, plan.rule).to_json(),
+            "kl": kl_of(policy),
+            "reward_model": judge_reward_model(client, slug, before, plan),
+            "runs": runs,
+            "sentences": [*sentences, *(f"{kind}: {run['message']}" for kind, run in runs.items())],
+            "samples": samples(before, after),
+            "seconds": {**clock.seconds, **{f"of the chain, {kind}": run["seconds"] for kind, run in runs.items()}},
+            "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+            "version": __version__,
+            "machine": machine(),
+            "command": " ".join(["python -m demo", *sys.argv[1:]]),
+            "base_model": plan.base_model,
+            "rule": {"name": plan.rule.name, "sentence": plan.rule.sentence},
+            "flips": plan.flips,
+            "seed": plan.seed,
+            "answers_per_prompt": plan.answers_per_prompt,
+        }
+    return page.write(findings, directory)
+
+
+def promoted(client: Client, slug: str, chain: Json) -> tuple[Json, list[str]]:
+    """The policy that the chain made, promoted; and sentences that say what the gates thought of it."""
+    policy = loop.newest(client, slug, "policy")
+    sentences = [chain.get("error") or chain.get("message") or ""]
+    if policy["status"] != "promoted":
+        client.post(f"/api/v1/checkpoints/{policy['id']}/promote", {})
+        sentences.append("The gates did not promote this policy; the demo did, so that it can be looked at.")
+    return policy, [one for one in sentences if one]
+
+
+def steps_of(client: Client, slug: str, chain: str) -> dict[str, Json]:
+    """The chain's steps by kind, each with its settings, its metrics and how long it took."""
+    steps = {}
+    for run in client.items(f"/api/v1/projects/{slug}/runs"):
+        if str(run.get("parent")) == chain:
+            metrics = client.get(f"/api/v1/runs/{run['id']}/metrics")["items"]
+            steps[run["kind"]] = {
+                "id": run["id"],
+                "message": run.get("error") or run["message"],
+                "metrics": metrics,
+                "result": run["result"].get("metrics", {}),
+                "hyper": run["params"].get("hyper", {}),
+                "seconds": lasted(run),
+            }
+    return {kind: steps[kind] for kind in ("reward", "ppo", "evaluate", "sample") if kind in steps}
+
+
+def lasted(run: Json) -> float:
+    """How long a run took, in seconds; 0 for one that never started."""
+    if not run["started"] or not run["finished"]:
+        return 0.0
+    return (datetime.fromisoformat(run["finished"]) - datetime.fromisoformat(run["started"])).total_seconds()
+
+
+def kl_of(policy: Json) -> float:
+    """The policy's KL from the base model in nats per answer, as the run measured it."""
+    return float(policy["metrics"]["kl"])
+
+
+def judge_reward_model(client: Client, slug: str, answers: dict[str, list[Sampled]], plan: Plan) -> Json:
+    """The reward model's own held-out figures, and how often it ranks unseen answers as the rule does."""
+    metrics = loop.newest(client, slug, "reward")["metrics"]
+    share, pairs = agreement(answers, loop.score(client, slug, answers), plan.rule)
+    return {
+        "accuracy": metrics["accuracy"],
+        "low": metrics["accuracy_low"],
+        "high": metrics["accuracy_high"],
+        "n": metrics["n_heldout"],
+        "length_baseline": metrics["length_baseline"],
+        "agreement": share,
+        "agreement_pairs": pairs,
+    }
+
+
+def samples(before: dict[str, list[Sampled]], after: dict[str, list[Sampled]]) -> list[Json]:
+    """The first answer of both models to the first prompts."""
+    return [
+        {"prompt": prompt, "before": before[prompt][0].text, "after": after[prompt][0].text}
+        for prompt in list(before)[:SHOWN]
+    ]
+
+
+def machine() -> str:
+    """What this ran on, in one phrase."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} processors ({processor()}), {memory:.0f} GB of memory, Python {platform.python_version()}"
+
+
+def processor() -> str:
+    """The processor's name where the system tells it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
