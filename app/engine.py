@@ -62,6 +62,19 @@ def complete(client: httpx.Client, base_model: str, body: dict[str, Any]) -> dic
         answer = client.post(f"{url_for(base_model)}/v1/chat/completions", json=body, timeout=TIMEOUT)
     except httpx.HTTPError as problem:
         raise Unavailable(DOWN) from problem
+    return _completion(answer)
+
+
+async def complete_async(client: httpx.AsyncClient, base_model: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The same for several at once; cancelling the task gives the request up."""
+    try:
+        answer = await client.post(f"{url_for(base_model)}/v1/chat/completions", json=body, timeout=TIMEOUT)
+    except httpx.HTTPError as problem:
+        raise Unavailable(DOWN) from problem
+    return _completion(answer)
+
+
+def _completion(answer: httpx.Response) -> dict[str, Any]:
     if answer.is_success:
         found: dict[str, Any] = answer.json()
         return found

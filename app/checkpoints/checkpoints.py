@@ -6,6 +6,7 @@ from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Access
+from app.errors import BadInput
 from app.models import Assignment, Checkpoint, Comparison, Project, Promotion, Response, Run, now
 from app.queue import enqueue
 
@@ -51,6 +52,25 @@ def promoted(session: Session, project_id: int, kind: str) -> Checkpoint | None:
             Checkpoint.project_id == project_id, Checkpoint.kind == kind, Checkpoint.status == "promoted"
         )
     )
+
+
+def newest_candidate(session: Session, project_id: int, kind: str) -> Checkpoint | None:
+    """The checkpoint that training made last and that nobody promoted or retired yet."""
+    return session.scalar(
+        select(Checkpoint)
+        .where(Checkpoint.project_id == project_id, Checkpoint.kind == kind, Checkpoint.status == "candidate")
+        .order_by(Checkpoint.id.desc())
+        .limit(1)
+    )
+
+
+def named(session: Session, project: Project, checkpoint_id: object, kind: str) -> Checkpoint:
+    """The checkpoint of this project and kind that a parameter names; raises BadInput."""
+    text = str(checkpoint_id)
+    found = session.get(Checkpoint, int(text)) if text.isdecimal() and len(text) < 19 else None
+    if found is None or found.project_id != project.id or found.kind != kind:
+        raise BadInput(f"This project has no {kind} checkpoint {text!r}. Its page of models lists what there is.")
+    return found
 
 
 def promote(session: Session, access: Access | None, checkpoint: Checkpoint, run: Run | None = None) -> Checkpoint:

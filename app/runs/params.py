@@ -1,0 +1,110 @@
+"""What may be asked of each kind of run, checked before anything starts."""
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app import engine
+from app.checkpoints import checkpoints
+from app.errors import BadInput
+from app.models import DECISIVE, Answer, Project, Prompt
+from app.runs.hyper import HYPER, Hyper
+from app.runs.steps import NAMES
+
+TRAINING = {"force", "hyper", "preset", "seed"}
+PARAMS: dict[str, set[str]] = {
+    "sample": {"comparisons"},
+    "reward": TRAINING,
+    "ppo": TRAINING | {"reward"},
+    "evaluate": TRAINING | {"checkpoint", "reward"},
+    "chain": TRAINING,
+}
+"""The kinds that people start, and what `params` may hold for each."""
+MOST_COMPARISONS = 10_000
+
+
+def checked(session: Session, project: Project, kind: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters as they are kept; raises BadInput for what is unknown, wrong or cannot work."""
+    _check_names(kind, params)
+    if "force" in params and not isinstance(params["force"], bool):
+        raise BadInput("force must be true or false.")
+    seed = params.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise BadInput(f"seed must be a whole number of at least 0, not {seed!r}.")
+    if kind == "sample":
+        _check_sample(session, project, params)
+    elif kind == "chain":
+        chosen = params.get("hyper", {})
+        if not isinstance(chosen, dict) or not set(chosen) <= set(HYPER):
+            raise BadInput('A chain\'s hyper is an object of settings by step, such as {"ppo": {"updates": 8}}.')
+        for step in HYPER:
+            _check_hyper(step, project, {**params, "hyper": chosen.get(step, {})})
+    else:
+        _check_hyper(kind, project, params)
+    if kind in ("reward", "chain"):
+        _check_answers(session, project)
+    if kind in ("ppo", "evaluate"):
+        params = {**params, **_parents(session, project, kind, params)}
+    return params
+
+
+def hyper_of(kind: str, base_model: str, params: dict[str, Any]) -> Hyper:
+    """The full settings of a training run: its preset with what was chosen; BadInput with a sentence."""
+    try:
+        preset = HYPER[kind].preset(base_model, params.get("preset", "standard"))
+        return HYPER[kind].from_json({**preset.to_json(), **params.get("hyper", {})}, base_model)
+    except ValueError as problem:
+        raise BadInput(f"{NAMES[kind].capitalize()}: {problem}") from problem
+
+
+def _check_names(kind: str, params: dict[str, Any]) -> None:
+    for name in params:
+        if name not in PARAMS[kind]:
+            raise BadInput(
+                f"A {kind} run has no parameter {name!r}; it has {', '.join(sorted(PARAMS[kind]))}. "
+                "Settings of the training itself go into hyper."
+            )
+
+
+def _check_hyper(kind: str, project: Project, params: dict[str, Any]) -> None:
+    if not isinstance(params.get("hyper", {}), dict):
+        raise BadInput('hyper must be an object, such as {"updates": 8}.')
+    hyper_of(kind, project.base_model, params)
+
+
+def _check_sample(session: Session, project: Project, params: dict[str, Any]) -> None:
+    engine.url_for(project.base_model)
+    wanted = params.get("comparisons")
+    if wanted is not None and (
+        isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= MOST_COMPARISONS
+    ):
+        raise BadInput(f"comparisons must be a whole number from 1 to {MOST_COMPARISONS}, not {wanted!r}.")
+    sampled = select(Prompt.id).where(Prompt.project_id == project.id, Prompt.sampled, Prompt.withdrawn_at.is_(None))
+    if session.scalar(sampled.limit(1)) is None:
+        raise BadInput("This project has no prompts to sample. Bring prompts in first.")
+
+
+def _check_answers(session: Session, project: Project) -> None:
+    decisive = select(Answer.id).where(Answer.project_id == project.id, Answer.verdict.in_(DECISIVE))
+    if session.scalar(decisive.limit(1)) is None:
+        raise BadInput("There is nothing to learn from yet. Label some pairs first.")
+
+
+def _parents(session: Session, project: Project, kind: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The checkpoints a run needs, found or checked; BadInput says what to train first."""
+    found: dict[str, Any] = {}
+    if "reward" in params:
+        found["reward"] = str(checkpoints.named(session, project, params["reward"], "reward").id)
+    elif checkpoints.promoted(session, project.id, "reward") is None:
+        raise BadInput("There is no reward model in use yet. Train one first, or start the whole chain.")
+    if kind == "evaluate":
+        candidate = (
+            checkpoints.named(session, project, params["checkpoint"], "policy")
+            if "checkpoint" in params
+            else checkpoints.newest_candidate(session, project.id, "policy")
+        )
+        if candidate is None:
+            raise BadInput("There is no candidate to evaluate. Train a policy with PPO first.")
+        found["checkpoint"] = str(candidate.id)
+    return found

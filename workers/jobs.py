@@ -1,0 +1,235 @@
+"""One function per job, the periodic ones, and the rescue of what a dead worker left behind; never torch.
+
+The web puts jobs on the queue by these names: `train`, `sample`, `export`, `refill`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from procrastinate import JobContext, exceptions
+from procrastinate.jobs import Status
+from sqlalchemy import Connection, delete, text, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from app.database import open_session
+from app.errors import DomainError
+from app.models import Assignment, LoginSession, Project, RateLimit, Run, now
+from app.queue import DEFAULT, TRAIN, queue
+from app.runs import due, fence, live, progress, steps
+from app.runs.progress import Cancelled, Failed, PutBack
+from app.settings import settings
+from workers import artifacts, launch, pairs, specs
+from workers.launch import Ending, Stop
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT = 5.0  # s
+STALLED = 20.0  # s without a heartbeat after which a worker counts as dead
+CANCEL_GRACE = 1.2  # s; nothing of a cancelled run is used, so it need not end in order
+SHUTDOWN_GRACE = 5.0  # s
+LOG_TAIL = 4000  # bytes of a failed child's log that its page shows
+
+
+class Watch:
+    """What a job asks while it works: shall it end, and why?"""
+
+    def __init__(self, context: JobContext, connection: Connection, run_id: int) -> None:
+        self.context = context
+        self.connection = connection
+        self.run_id = run_id
+
+    def __call__(self) -> str | None:
+        """`cancel` when somebody asked for that, `shutdown` when the worker stops, else None.
+
+        Asked over the connection that holds the fence: when that is lost, this raises and the work ends.
+        """
+        if self.context.should_abort():
+            return "shutdown"
+        with Session(self.connection) as session:
+            return "cancel" if progress.cancel_requested(session, self.run_id) else None
+
+    def for_child(self) -> Stop | None:
+        """The same answer as an order to a child."""
+        why = self()
+        return Stop(why, CANCEL_GRACE if why == "cancel" else SHUTDOWN_GRACE) if why else None
+
+
+def work_on(context: JobContext, run_id: int, work: Callable[[int, Watch], None]) -> None:
+    """Take the run up, do its work behind its fence, and end it in words whatever happens."""
+    with fence.hold(run_id) as connection:
+        if connection is None:
+            log.info("Run %s is being worked on elsewhere.", run_id)
+            return
+        try:
+            with open_session() as session:
+                taken = progress.take_up(session, run_id)
+            if taken is not None:
+                work(run_id, Watch(context, connection, run_id))
+        except Cancelled:
+            with _ending(run_id) as (session, run):
+                steps.cancelled(session, run)
+        except PutBack as why:
+            with open_session() as session:
+                progress.put_back(session, run_id, why)
+        except (Failed, DomainError) as problem:
+            with _ending(run_id) as (session, run):
+                steps.failed(session, run, str(problem))
+        except OperationalError:
+            raise  # without a database nothing can be said; the rescue finds the run later
+        except Exception as problem:
+            log.exception("Run %s broke.", run_id)
+            with _ending(run_id) as (session, run):
+                broke = f"Something in Pairloop broke: {type(problem).__name__}: {problem}. The worker's log has more."
+                steps.failed(session, run, broke)
+
+
+@contextmanager
+def _ending(run_id: int) -> Iterator[tuple[Session, Run]]:
+    with open_session() as session:
+        yield session, session.get_one(Run, run_id, with_for_update=True)
+
+
+@queue.task(name="train", queue=TRAIN, pass_context=True)
+def train(context: JobContext, run_id: int) -> None:
+    """Train in a child process: reward model, PPO or evaluation."""
+    work_on(context, run_id, _train)
+
+
+def _train(run_id: int, watch: Watch) -> None:
+    with open_session() as session:
+        spec_url = specs.write(session, session.get_one(Run, run_id))
+    log_file = log_of(run_id)
+
+    def mirror(lines: Sequence[dict[str, object]]) -> None:
+        with open_session() as session:
+            progress.record(session, run_id, lines)
+
+    ending = launch.run_child(launch.training_command(spec_url), log_file, mirror, watch.for_child)
+    _take_in(run_id, ending, log_file)
+    artifacts.delete(f"{settings.artifacts}/runs/{run_id}/work/")
+
+
+def _take_in(run_id: int, ending: Ending, log_file: Path) -> None:
+    """Turn the end of a child into the end of its run, or put the run back."""
+    if ending.stop is not None and ending.stop.why == "cancel":
+        raise Cancelled
+    if ending.result is not None:
+        with _ending(run_id) as (session, run):
+            steps.trained(session, run, ending.result)
+        return
+    if ending.stop is not None:
+        raise PutBack("Its worker was stopped; the next one goes on from the last saved state.")
+    with _ending(run_id) as (_, run):
+        run.result = {**run.result, "log": _tail(log_file)}
+    if ending.killed_by is not None:
+        raise PutBack(
+            f"The training process was killed ({ending.killed_by.name}), most likely because memory ran out. "
+            "It goes on from the last saved state.",
+            crashed=True,
+        )
+    raise Failed(ending.error)
+
+
+def log_of(run_id: int) -> Path:
+    """Where a training child of this machine logs."""
+    return settings.data_dir / "logs" / "runs" / f"{run_id}.log"
+
+
+def _tail(log_file: Path) -> str:
+    with log_file.open("rb") as file:
+        file.seek(max(0, log_file.stat().st_size - LOG_TAIL))
+        return file.read().decode(errors="replace").replace("\x00", "")
+
+
+@queue.task(name="sample", queue=DEFAULT, pass_context=True)
+def sample(context: JobContext, run_id: int) -> None:
+    """Draw pairs through the engine."""
+    work_on(context, run_id, pairs.draw)
+
+
+@queue.task(name="refill", queue=DEFAULT)
+def refill(project_id: int) -> None:
+    """Look after a project whose policy or prompts changed: live pages hear of it, the stock is filled again."""
+    with open_session() as session:
+        project = session.get(Project, project_id)
+        if project is not None:
+            due.stock_may_be_low(session, project)
+            live.announce(session, project_id)
+
+
+# A queueing_lock keeps one of each waiting; together with `lock` or `retry` it would block itself for ever.
+@queue.periodic(cron="* * * * *")
+@queue.task(name="every_minute", queue=DEFAULT, queueing_lock="every_minute")
+def every_minute(timestamp: int) -> None:
+    """Start chains whose time has come, refill stocks, and end leases and sessions that ran out."""
+    with open_session() as session:
+        due.cron_due(session)
+    with open_session() as session:
+        for project in session.query(Project).filter(Project.archived_at.is_(None)):
+            due.stock_may_be_low(session, project)
+    with open_session() as session:
+        over = (Assignment.status == "leased") & (Assignment.leased_until < now() - timedelta(minutes=1))
+        session.execute(update(Assignment).where(over).values(status="expired"))
+        session.execute(delete(LoginSession).where(LoginSession.expires_at < now()))
+        session.execute(delete(RateLimit).where(RateLimit.window_start < now() - timedelta(days=1)))
+
+
+@queue.periodic(cron="* * * * *")
+@queue.task(name="rescue", queue=DEFAULT, queueing_lock="rescue")
+async def rescue(timestamp: int) -> None:
+    """Take up again what a dead worker left behind."""
+    await rescue_stalled(STALLED)
+
+
+async def rescue_stalled(seconds: float) -> None:
+    """Put jobs whose worker has shown no sign of life for so long back into the queue, and runs without a job too."""
+    for job in await queue.job_manager.get_stalled_jobs(seconds_since_heartbeat=seconds):
+        log.warning("Job %s (%s) lost its worker and is taken up again.", job.id, job.task_name)
+        try:
+            await queue.job_manager.retry_job(job)
+        except exceptions.ConnectorException:
+            # A twin with the same queueing lock waits already (procrastinate's issue 1446).
+            assert job.id is not None
+            await queue.job_manager.finish_job_by_id_async(job.id, status=Status.FAILED, delete_job=False)
+    await asyncio.to_thread(_requeue_lost_runs)
+
+
+def _requeue_lost_runs() -> None:
+    """A run that is under way but has no job (its job broke while the database was away) gets a new one."""
+    lost = text("""
+        select id from runs
+        where status in ('queued', 'running') and kind <> 'chain' and not exists (
+            select 1 from jobs.procrastinate_jobs
+            where status in ('todo', 'doing') and (args ->> 'run_id')::bigint = runs.id)
+        for update skip locked
+    """)
+    with open_session() as session:
+        for run_id in session.scalars(lost).all():
+            log.warning("Run %s has no job and gets a new one.", run_id)
+            steps.enqueue_run(session, session.get_one(Run, run_id))
+
+
+def work(queues: Sequence[str], concurrency: int) -> None:
+    """Serve these queues until the process is asked to stop; work under way is put back into the queue."""
+    asyncio.run(_serve(queues, concurrency))
+
+
+async def _serve(queues: Sequence[str], concurrency: int) -> None:
+    async with queue.open_async():
+        # A worker that just crashed is started again at once: what it left need not wait for the next minute.
+        await rescue_stalled(STALLED)
+        await queue.run_worker_async(
+            queues=list(queues),
+            name="-".join(queues),
+            concurrency=concurrency,
+            # Jobs are told at once that the worker stops; each ends in order and puts its run back.
+            shutdown_graceful_timeout=0.1,
+            update_heartbeat_interval=HEARTBEAT,
+            stalled_worker_timeout=STALLED,
+            delete_jobs="successful",
+        )
