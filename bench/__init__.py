@@ -1,0 +1,1 @@
+"""Measurements beside their peers or limits; one file per claim, one table out."""
