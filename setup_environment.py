@@ -24,7 +24,7 @@ STAMP = VENV / "installed"  # written last; its lines are the fingerprint of wha
 LOG = VENV / "setup.log"
 
 EXTRAS = {"run": {"embedded", "worker"}, "test": {"dev", "embedded", "worker"}}
-DOWNLOADS = {"run": 190, "test": 330}  # MB without torch, about
+DOWNLOADS = {"run": 150, "test": 300}  # MB without torch, about
 TORCH_FOR_CPU = 190  # MB to download, about
 TORCH_WITH_CUDA = (2.6, 7)  # GB to download and GB on disk, about: torch and the NVIDIA libraries it asks for
 BROWSER = 120  # MB, about
@@ -189,7 +189,7 @@ def pip(*arguments: str, may_be_missing: bool = False) -> bool:
             for line in process.stdout:
                 log.write(line)
                 said.append(line)
-                if line.lstrip().startswith(("Downloading", "Processing /")) and ".metadata" not in line:
+                if line.lstrip().startswith("Downloading") and ".metadata" not in line:
                     say("  " + line.strip())
                 if line.startswith("Installing collected packages"):
                     say("  Unpacking ...")
