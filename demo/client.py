@@ -53,19 +53,27 @@ class Client:
             if not cursor:
                 return
 
-    def wait_for(self, run: str, say: Callable[[str], None], patience: float) -> Json:
-        """Return the run once it has finished, telling what it does meanwhile; `patience` is in seconds."""
+    def wait_for(self, slug: str, run: str, say: Callable[[str], None], patience: float) -> Json:
+        """Return the run once it has finished, telling what its steps do meanwhile; `patience` is in seconds."""
         deadline, told = time.monotonic() + patience, ""
         while time.monotonic() < deadline:
             now: Json = self.get(f"/api/v1/runs/{run}")
             if now["status"] in FINISHED:
                 return now
-            sentence = now.get("message") or now["status"]
+            sentence = self._doing(slug, run)
             if sentence != told:
                 say(sentence)
                 told = sentence
             time.sleep(1)
         raise DemoError(f"Run {run} did not finish within {patience / 60:.0f} minutes. See its page under Runs.")
+
+    def _doing(self, slug: str, chain: str) -> str:
+        """What the newest step of a chain does, coarse enough to be told without flooding the screen."""
+        newest = self.get(f"/api/v1/projects/{slug}/runs", limit="1")["items"][0]
+        step = newest["progress"]
+        if newest["chain"] != chain or not step["total"]:
+            return f"{newest['kind']}: {newest['message'] or newest['status']}"
+        return f"{newest['kind']}: {step['phase']}, {10 * (10 * step['done'] // step['total'])} %"
 
 
 def _sentence(said: Any) -> str:

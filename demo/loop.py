@@ -109,7 +109,7 @@ def run_chain(client: Client, slug: str, plan: Plan, say: Say) -> Json:
     """Start reward model, PPO, evaluation and promotion, and wait for the end."""
     params: Json = {"seed": plan.seed, "preset": plan.preset, "force": plan.force}
     run = client.post(f"/api/v1/projects/{slug}/runs", {"kind": "chain", "params": params})
-    return client.wait_for(str(run["id"]), say, patience=4 * 3600)
+    return client.wait_for(slug, str(run["id"]), say, patience=4 * 3600)
 
 
 def newest(client: Client, slug: str, kind: str) -> Json:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app import __version__
+from app.runs.hyper import HYPER
 from app.simulation.commands import summary
 from demo import loop, page
 from demo.client import Client, Json
@@ -52,7 +53,7 @@ def demonstrate(stack: Stack, plan: Plan, directory: Path) -> dict[str, Path]:
         with clock.part("chain"):
             chain = loop.run_chain(client, slug, plan, clock.say)
         policy, sentences = promoted(client, slug, chain)
-        runs = steps_of(client, slug, str(chain["id"]))
+        runs = steps_of(client, slug, chain, plan)
         with clock.part("measuring"):
             prompts = [one["prompt"] for one in unseen]
             before = loop.ask(client, f"{slug}@base", prompts, plan, clock.say)
@@ -92,18 +93,18 @@ def promoted(client: Client, slug: str, chain: Json) -> tuple[Json, list[str]]:
     return policy, [one for one in sentences if one]
 
 
-def steps_of(client: Client, slug: str, chain: str) -> dict[str, Json]:
+def steps_of(client: Client, slug: str, chain: Json, plan: Plan) -> dict[str, Json]:
     """The chain's steps by kind, each with its settings, its metrics and how long it took."""
     steps = {}
     for run in client.items(f"/api/v1/projects/{slug}/runs"):
-        if str(run.get("parent")) == chain:
-            metrics = client.get(f"/api/v1/runs/{run['id']}/metrics")["items"]
-            steps[run["kind"]] = {
+        if run["chain"] == chain["id"]:
+            kind = run["kind"]
+            steps[kind] = {
                 "id": run["id"],
-                "message": run.get("error") or run["message"],
-                "metrics": metrics,
-                "result": run["result"].get("metrics", {}),
-                "hyper": run["params"].get("hyper", {}),
+                "message": run["error"] or run["message"],
+                "metrics": client.get(f"/api/v1/runs/{run['id']}/metrics")["items"],
+                "result": run["metrics"],
+                "hyper": HYPER[kind].preset(plan.base_model, plan.preset).to_json() if kind in HYPER else {},
                 "seconds": lasted(run),
             }
     return {kind: steps[kind] for kind in ("reward", "ppo", "evaluate", "sample") if kind in steps}

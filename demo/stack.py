@@ -16,7 +16,6 @@ from typing import IO
 
 import httpx
 
-from app.embedded_postgres import Server
 from app.private_files import make_private_directory, write_private
 
 ANNOTATORS = 3
@@ -58,14 +57,23 @@ def started(data: Path, base_model: str) -> Iterator[Stack]:
     url = f"http://127.0.0.1:{port}"
     with (data / "demo.log").open("ab") as log:
         command = [_program("pairloop"), "up", "--host", "127.0.0.1", "--port", str(port), "--data", str(data)]
-        environment = {**os.environ, "PAIRLOOP_BASE_MODEL": base_model}
+        environment = _environment(data, base_model)
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         try:
             _wait_until_ready(url, process, log)
-            yield Stack(url, _accounts(data))
+            yield Stack(url, _accounts(data, environment))
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(timeout=60)
+
+
+def _environment(data: Path, base_model: str) -> dict[str, str]:
+    """The demo's own Pairloop shares nothing with another one that these variables may describe."""
+    foreign = {
+        f"PAIRLOOP_{name}" for name in ("DATABASE_URL", "ENGINE_URL", "ARTIFACTS_URL", "PUBLIC_URL", "SECRET_KEY")
+    }
+    mine = {name: value for name, value in os.environ.items() if name not in foreign}
+    return {**mine, "PAIRLOOP_DATA_DIR": str(data), "PAIRLOOP_BASE_MODEL": base_model}
 
 
 def _program(name: str) -> str:
@@ -91,13 +99,12 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: IO[bytes]
     raise DemoError(f"Pairloop was not ready after {PATIENCE} seconds. {log.name} says what it waits for.")
 
 
-def _accounts(data: Path) -> Accounts:
+def _accounts(data: Path, environment: dict[str, str]) -> Accounts:
     """The accounts of an earlier run on this data directory, or new ones."""
     path = data / "demo-accounts.json"
     if path.exists():
         return Accounts(**json.loads(path.read_text()))
     password = secrets.token_urlsafe(12)
-    environment = {**os.environ, "PAIRLOOP_DATABASE_URL": Server(data / "postgres").url()}
     token = _make_user(environment, OPERATOR, "Demo", "annotator,admin,operator", password=password)
     annotators = [
         _make_user(environment, f"simulated-{n}@pairloop.example", f"Simulated {n}", "annotator", kind="simulated")
