@@ -15,3 +15,11 @@ class ContextExceeded(Exception):
         super().__init__(f"This conversation is {length} tokens long; the model reads at most {context}. Shorten it.")
         self.length = length
         self.context = context
+
+
+class ConversationRefused(Exception):
+    """The model's chat template does not accept this conversation."""
+
+
+class Stopped(Exception):
+    """The work was stopped because somebody asked for it."""

@@ -1,0 +1,146 @@
+"""Decoding with a cache, padding and a shrinking batch gives what the model gives for each row alone."""
+
+from random import Random
+
+import pytest
+import torch
+
+from workers.language import adapters
+from workers.language.adapters import LoraConfig, using
+from workers.language.cache import GROWTH
+from workers.language.decode import Batch, Request, Sampled, generate
+from workers.language.errors import ContextExceeded, Stopped
+from workers.language.logprobs import response_logprobs
+from workers.language.model import LanguageModel
+from workers.language.sampling import Settings, sample
+
+# Pad id 0 and end-of-turn id 2 stand inside prompts, lengths differ, one prompt is there twice.
+PROMPTS = [[1, 40, 2, 3], [1, 0, 60, 2, 2, 61, 62, 63, 64], [7], [1, 40, 2, 3]]
+FREE = Settings(temperature=1.0, top_p=1.0, max_tokens=12)
+
+
+def flat(responses: list[list[Sampled]]) -> list[Sampled]:
+    return [response for group in responses for response in group]
+
+
+def one_by_one(lm: LanguageModel, prompt: list[int], settings: Settings, seed: int) -> list[int]:
+    """The same response without cache, padding or batch: the whole row through the model for every token."""
+    tokens: list[int] = []
+    stream = Random(seed)
+    while len(tokens) < settings.max_tokens and not (tokens and tokens[-1] in lm.eos):
+        with torch.no_grad():
+            logits = lm.model(torch.tensor([prompt + tokens])).logits[:, -1]
+        tokens.append(int(sample(logits, [settings], [stream])[0]))
+    return tokens
+
+
+def test_every_row_is_what_it_would_be_alone(family: LanguageModel) -> None:
+    for response, seed in zip(flat(generate(family, PROMPTS, 2, FREE, seed=5)), range(5, 13), strict=True):
+        assert response.token_ids == one_by_one(family, response.prompt_ids, FREE, seed)
+        assert response.finish == ("stop" if response.token_ids[-1] == 2 else "length")
+
+
+def test_log_probabilities_are_those_of_the_teacher_forced_pass(family: LanguageModel) -> None:
+    settings = Settings(temperature=0.8, top_p=0.9, max_tokens=12)
+    responses = flat(generate(family, PROMPTS, 2, settings, seed=1))
+    rows = [(response.prompt_ids, response.token_ids) for response in responses]
+    expected, mask = response_logprobs(family, rows, temperature=0.8)
+    for index, response in enumerate(responses):
+        assert torch.allclose(torch.tensor(response.logprobs), expected[index][mask[index]], atol=1e-4)
+
+
+def test_an_adapter_is_used_in_every_step(family: LanguageModel) -> None:
+    adapter = adapters.create(family, "policy", LoraConfig(rank=4))
+    with torch.no_grad():
+        for _, b in adapter.pairs.values():
+            b.normal_(std=0.1, generator=torch.Generator().manual_seed(2))
+    adapted, base = (flat(generate(family, PROMPTS, 1, FREE, seed=3, adapter=name)) for name in ("policy", None))
+    assert [response.token_ids for response in adapted] != [response.token_ids for response in base]
+    with using(family, "policy"):
+        for index, response in enumerate(adapted):
+            assert response.token_ids == one_by_one(family, response.prompt_ids, FREE, 3 + index)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 64])
+def test_the_size_and_order_of_a_batch_do_not_matter(tiny: LanguageModel, rows: int) -> None:
+    settings = Settings(temperature=1.0, top_p=0.9, max_tokens=30)
+    forwards = generate(tiny, PROMPTS, 1, settings, seed=0, rows=rows)
+    requests = [Request(prompt, settings, seed) for seed, prompt in enumerate(PROMPTS)]
+    batch = Batch(tiny, requests[::-1])
+    tokens: list[list[int]] = [[] for _ in PROMPTS]
+    while batch.rows:
+        for event in batch.step():
+            tokens[event.index].append(event.token)
+    assert tokens[::-1] == [group[0].token_ids for group in forwards]
+
+
+def test_the_responses_to_one_prompt_begin_differently(tiny: LanguageModel) -> None:
+    (responses,) = generate(tiny, [[1, 40, 41, 3]], 16, FREE, seed=0)
+    assert len({response.token_ids[0] for response in responses}) > 4
+
+
+def test_a_long_prompt_is_read_in_slices(family: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.language.decode.SLICE", 7)
+    prompts = [[1, *range(10, 60)], [1, 5, 6], [1, *range(20, 40)]]
+    batch = Batch(family, [Request(prompt, FREE, seed) for seed, prompt in enumerate(prompts)])
+    silent = 0
+    tokens: list[list[int]] = [[] for _ in prompts]
+    while batch.rows:
+        events = batch.step()
+        silent += not events
+        for event in events:
+            tokens[event.index].append(event.token)
+    # 51 tokens take eight slices of seven, 20 take three, 3 take one.
+    assert silent == 8 + 3 + 1
+    assert tokens == [one_by_one(family, prompt, FREE, seed) for seed, prompt in enumerate(prompts)]
+
+
+def test_dropped_rows_change_nothing_for_the_others(tiny: LanguageModel) -> None:
+    settings = Settings(max_tokens=20)
+    requests = [Request([1, 40 + seed, 3], settings, seed) for seed in range(5)]
+    batch = Batch(tiny, requests)
+    tokens: list[list[int]] = [[] for _ in requests]
+    steps = 0
+    while batch.rows:
+        steps += 1
+        if steps == 2:
+            batch.drop(0)
+        if steps == 4:
+            batch.drop(3)
+        for event in batch.step():
+            tokens[event.index].append(event.token)
+    for seed in (1, 2, 4):
+        assert tokens[seed] == one_by_one(tiny, [1, 40 + seed, 3], settings, seed)
+    assert len(tokens[3]) < 4
+
+
+def test_the_cache_grows_past_its_first_size(tiny: LanguageModel) -> None:
+    settings = Settings(max_tokens=200)
+    responses = flat(generate(tiny, [[1, 9, 3]], 32, settings, seed=0))
+    seed, longest = max(enumerate(responses), key=lambda response: len(response[1].token_ids))
+    assert len(longest.token_ids) > 2 * GROWTH
+    assert longest.token_ids == one_by_one(tiny, [1, 9, 3], settings, seed)
+
+
+def test_a_response_ends_where_the_context_ends(family: LanguageModel) -> None:
+    prompt = [1] + [50] * 252
+    ((response,),) = generate(family, [prompt], 1, Settings(max_tokens=100), seed=3)
+    assert len(response.token_ids) <= 3
+    assert (response.finish == "length") == (len(response.token_ids) == 3 and response.token_ids[-1] != 2)
+    with pytest.raises(ContextExceeded, match="256 tokens long; the model reads at most 256"):
+        generate(family, [[1] * 256], 1, FREE, seed=0)
+
+
+def test_it_stops_when_asked(tiny: LanguageModel) -> None:
+    asked = iter([False, False, True])
+    with pytest.raises(Stopped):
+        generate(tiny, PROMPTS, 1, FREE, seed=0, should_stop=lambda: next(asked))
+
+
+def test_temperature_zero_is_greedy(tiny: LanguageModel) -> None:
+    first, second = (flat(generate(tiny, PROMPTS[:1], 1, Settings(0.0, max_tokens=8), seed=s))[0] for s in (1, 2))
+    assert first == second
+    with torch.no_grad():
+        row = torch.tensor([first.prompt_ids + first.token_ids])
+        greedy = tiny.model(row).logits[0].argmax(-1)
+    assert first.token_ids == greedy[len(first.prompt_ids) - 1 : -1].tolist()
