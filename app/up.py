@@ -142,12 +142,14 @@ def _choose_secret() -> None:
 
 
 def _prepare_database() -> str | None:
-    """Bring the tables up to date; return the path at which the first person signs up, None where there is one."""
+    """Bring the tables up to date, make the first project; return the first person's link, if it is needed."""
     from app.accounts.invitations import first_person_link
     from app.database import engine, migrate, open_session
+    from app.projects.first import make_first_project
 
     migrate()
     with open_session() as session:
+        make_first_project(session)
         link = first_person_link(session)
     engine().dispose()  # this process needs no connection any more
     return link

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from app.database import Transaction
@@ -145,16 +145,16 @@ def page_context(access: Access, section: str) -> dict[str, Any]:
     return {"project": access.project, "project_roles": access.roles, "section": section}
 
 
+def is_visible_to(person: User) -> ColumnElement[bool]:
+    """Which projects a person may see: all but those restricted to members among whom they are not."""
+    mine = select(Membership.project_id).where(Membership.user_id == person.id)
+    return or_(Project.restricted.is_(False), Project.id.in_(mine))
+
+
 def visible_projects(session: Session, person: User) -> list[Project]:
     """The projects a person may see, by name; archived ones last."""
-    mine = select(Membership.project_id).where(Membership.user_id == person.id)
-    return list(
-        session.scalars(
-            select(Project)
-            .where(or_(Project.restricted.is_(False), Project.id.in_(mine)))
-            .order_by(Project.archived_at.is_not(None), Project.name, Project.id)
-        )
-    )
+    by_name = select(Project).order_by(Project.archived_at.is_not(None), Project.name, Project.id)
+    return list(session.scalars(by_name.where(is_visible_to(person))))
 
 
 def _project_guard(needed: str | None) -> Callable[[str, User, Session], Access]:

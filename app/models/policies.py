@@ -6,6 +6,8 @@ The column holds what was chosen; `from_json` fills the rest with defaults and r
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
+from croniter import CroniterError, croniter  # type: ignore[import-untyped]
+
 
 class PolicyError(ValueError):
     """A setting that cannot be used; the message says which and what is allowed."""
@@ -41,6 +43,17 @@ def _whole(value: Any, name: str, low: int, high: int) -> None:
     if not isinstance(value, int):
         raise PolicyError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
     _number(value, name, low, high)
+
+
+def _is_cron(line: Any) -> bool:
+    # Five fields in range, which some day match: the thirtieth of February would end the search for the next moment.
+    if not isinstance(line, str) or len(line.split()) != 5:
+        return False
+    try:
+        croniter(line).get_next()
+    except CroniterError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,8 @@ class Labeling(Policy):
             raise PolicyError(f"rationale must be off, optional or required, not {self.rationale!r}.")
         if not isinstance(self.criteria, list) or not all(isinstance(name, str) and name for name in self.criteria):
             raise PolicyError("criteria must be a list of names, such as ['helpful', 'honest'].")
+        if len(set(self.criteria)) != len(self.criteria) or len(self.criteria) > 12:
+            raise PolicyError("criteria must be at most 12 names, each of them once.")
 
 
 @dataclass(frozen=True)
@@ -94,9 +109,9 @@ class Retraining(Policy):
     def check(self) -> None:
         if self.every is not None:
             _whole(self.every, "every", 1, 1_000_000)
-        if self.cron is not None and len(self.cron.split()) != 5:
+        if self.cron is not None and not _is_cron(self.cron):
             raise PolicyError(
-                f"cron must have five fields, such as '0 3 * * *' for every night at three: {self.cron!r}."
+                f"cron must have five fields, such as '0 3 * * *' for every night at three (UTC), not {self.cron!r}."
             )
 
     @property

@@ -1,6 +1,161 @@
-"""The door of app/projects: pages and API."""
+"""The door of app/projects: the list, a project's own page, its guidelines, and the JSON API."""
 
-from fastapi import APIRouter
+from typing import Annotated
 
-pages = APIRouter()
-api = APIRouter(prefix="/api/v1", tags=["projects"])
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import RedirectResponse, Response
+
+from app.accounts.access import Admin, AdminOf, MemberOf, Person, page_context, visible_projects
+from app.database import Transaction
+from app.errors import BadInput
+from app.projects import guidelines, projects, standing
+from app.projects.forms import number, served_bases
+from app.projects.schemas import NewProject, ProjectChanges, ProjectList, ShownProject
+from app.projects.settings_page import pages as settings_pages
+from app.rendering import markdown
+from app.settings import settings
+from app.templating import page
+
+pages = APIRouter(prefix="/projects")
+api = APIRouter(prefix="/api/v1/projects", tags=["projects"])
+
+Text = Annotated[str, Form()]
+
+
+@pages.get("")
+def projects_page(request: Request, session: Transaction, person: Person) -> Response:
+    lines = standing.lines(session, visible_projects(session, person))
+    return page(request, "projects/projects.html", {"lines": lines})
+
+
+@pages.get("/new")
+def new_project_page(request: Request, admin: Admin) -> Response:
+    return _new(request, {"base_model": settings.base_model, "labels_per_comparison": "1", "every": "200"})
+
+
+def _new(request: Request, typed: dict[str, str], problem: str = "", status: int = 200) -> Response:
+    values = {"typed": typed, "bases": served_bases(), "problem": problem}
+    return page(request, "projects/new.html", values, status=status)
+
+
+@pages.post("/new")
+def create_project(
+    request: Request,
+    session: Transaction,
+    admin: Admin,
+    name: Text = "",
+    base_model: Text = "",
+    guidelines: Text = "",
+    labels_per_comparison: Text = "1",
+    every: Text = "",
+) -> Response:
+    typed = {
+        "name": name,
+        "base_model": base_model,
+        "guidelines": guidelines,
+        "labels_per_comparison": labels_per_comparison,
+        "every": every,
+    }
+    try:
+        labels = number(labels_per_comparison, int, "How many answers a comparison needs")
+        new = NewProject(
+            name=name,
+            base_model=base_model,
+            guidelines=guidelines,
+            labels_per_comparison=1 if labels is None else labels,
+            retraining={"every": number(every, int, "After how many answers training starts")},
+        )
+        project = projects.create(session, admin, new)
+    except BadInput as problem:
+        return _new(request, typed, problem.message, problem.status)
+    return RedirectResponse(f"/projects/{project.slug}", 303)
+
+
+pages.include_router(settings_pages)
+
+
+@pages.get("/{slug}")
+def project_page(request: Request, session: Transaction, access: MemberOf) -> Response:
+    stands = standing.of(session, access.project)
+    text = guidelines.current(session, access.project)
+    values = {
+        "stands": stands,
+        "next_sentences": standing.what_happens_next(access.project, stands),
+        "guidelines": text,
+        "guidelines_html": markdown(text.text) if text else "",
+    }
+    return page(request, "projects/project.html", page_context(access, "project") | values)
+
+
+@pages.get("/{slug}/guidelines")
+def guidelines_page(request: Request, session: Transaction, access: MemberOf, version: int | None = None) -> Response:
+    return _guidelines(request, session, access, version)
+
+
+def _guidelines(
+    request: Request,
+    session: Transaction,
+    access: MemberOf,
+    version: int | None = None,
+    typed: str = "",
+    problem: str = "",
+) -> Response:
+    newest = guidelines.current(session, access.project)
+    shown = newest if version is None else guidelines.numbered(session, access.project, version)
+    values = {
+        "shown": shown,
+        "newest": newest,
+        "html": markdown(shown.text) if shown else "",
+        "versions": guidelines.versions(session, access.project),
+        "typed": typed or (newest.text if newest else ""),
+        "problem": problem,
+    }
+    return page(
+        request, "projects/guidelines.html", page_context(access, "guidelines") | values, status=422 if problem else 200
+    )
+
+
+@pages.post("/{slug}/guidelines")
+def write_guidelines(request: Request, session: Transaction, access: AdminOf, text: Text = "") -> Response:
+    try:
+        guidelines.write(session, access.project, text, access.person)
+    except BadInput as problem:
+        return _guidelines(request, session, access, typed=text, problem=problem.message)
+    return RedirectResponse(f"/projects/{access.project.slug}/guidelines", 303)
+
+
+@api.post("", status_code=201)
+def create(new: NewProject, session: Transaction, admin: Admin) -> ShownProject:
+    """Make a project. Without `retraining`, nothing trains by itself."""
+    project = projects.create(session, admin, new)
+    return ShownProject.of(project, guidelines.current(session, project))
+
+
+@api.get("")
+def list_projects(
+    session: Transaction,
+    person: Person,
+    cursor: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> ProjectList:
+    """The projects you may see, newest first; `next` of one page is the `cursor` of the following one."""
+    found = projects.listed(session, person, cursor, limit + 1)
+    shown, more = found[:limit], len(found) > limit
+    texts = guidelines.current_of(session, shown)
+    return ProjectList(
+        items=[ShownProject.of(project, texts.get(project.id)) for project in shown],
+        next=str(shown[-1].id) if more else None,
+    )
+
+
+@api.get("/{slug}")
+def read(session: Transaction, access: MemberOf) -> ShownProject:
+    """One project with every setting."""
+    return ShownProject.of(access.project, guidelines.current(session, access.project))
+
+
+@api.patch("/{slug}")
+def change(changes: ProjectChanges, session: Transaction, access: AdminOf) -> ShownProject:
+    """Change what is sent and nothing else; `archived` puts a project away or brings it back."""
+    project = projects.change(session, access.person, access.project, changes)
+    return ShownProject.of(project, guidelines.current(session, project))

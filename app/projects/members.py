@@ -1,0 +1,72 @@
+"""Members: roles in one project, which decide alone where the project is restricted to its members."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import delete, exists, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.accounts.people import checked_roles
+from app.errors import BadInput, Conflict
+from app.models import Membership, Project, User
+
+LAST_ADMIN = "This is the last admin of a restricted project. Make another member admin first, or lift the restriction."
+
+
+@dataclass(frozen=True)
+class Member:
+    """A person and their roles in the project."""
+
+    person: User
+    roles: list[str]
+
+
+def listed(session: Session, project: Project) -> list[Member]:
+    """The members by name."""
+    rows = session.execute(
+        select(User, Membership.roles)
+        .join(Membership, Membership.user_id == User.id)
+        .where(Membership.project_id == project.id)
+        .order_by(func.lower(User.name), User.id)
+    )
+    return [Member(person, roles) for person, roles in rows]
+
+
+def let_in(session: Session, project: Project, person: User, roles: Iterable[str]) -> None:
+    """Give a person these roles in the project instead of the ones they had there."""
+    wanted = checked_roles(roles)
+    if not wanted:
+        raise BadInput("Choose at least one role, or remove the member.")
+    if "admin" not in wanted:
+        _keep_an_admin(session, project, person)
+    session.execute(
+        insert(Membership)
+        .values(project_id=project.id, user_id=person.id, roles=wanted)
+        .on_conflict_do_update(index_elements=["project_id", "user_id"], set_={"roles": wanted})
+    )
+
+
+def remove(session: Session, project: Project, person: User) -> None:
+    """Take a person's roles in the project away; their global ones stay."""
+    _keep_an_admin(session, project, person)
+    session.execute(delete(Membership).where(Membership.project_id == project.id, Membership.user_id == person.id))
+
+
+def has_admin(session: Session, project: Project, but: User | None = None) -> bool:
+    """Whether a member who can still sign in may change the project, `but` this one not counted."""
+    admins = (
+        exists()
+        .where(Membership.project_id == project.id, Membership.roles.contains(["admin"]))
+        .where(Membership.user_id == User.id, User.deactivated_at.is_(None))
+    )
+    if but is not None:
+        admins = admins.where(User.id != but.id)
+    return bool(session.scalar(select(admins)))
+
+
+def _keep_an_admin(session: Session, project: Project, person: User) -> None:
+    # Locked, so that two admins who remove each other in the same moment do not both succeed.
+    session.refresh(project, with_for_update=True)
+    if project.restricted and not has_admin(session, project, but=person):
+        raise Conflict(LAST_ADMIN)

@@ -1,0 +1,85 @@
+"""What programs send and get for a project."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.models import GuidelineVersion, Project
+from app.models.policies import Labeling, Retraining, Sampling
+from app.settings import settings
+
+
+class NewProject(BaseModel):
+    """Everything but the name has a default; without `retraining` nothing trains by itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    guidelines: str = ""
+    base_model: str = Field(default_factory=lambda: settings.base_model)
+    labels_per_comparison: int = 1
+    sampling: dict[str, Any] | None = None
+    labeling: dict[str, Any] | None = None
+    retraining: dict[str, Any] | None = None
+    restricted: bool = False
+
+
+class ProjectChanges(BaseModel):
+    """Only what is sent changes. Inside `sampling`, `labeling` and `retraining` null means the default again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = None
+    guidelines: str | None = None
+    base_model: str | None = None
+    labels_per_comparison: int | None = None
+    sampling: dict[str, Any] | None = None
+    labeling: dict[str, Any] | None = None
+    retraining: dict[str, Any] | None = None
+    restricted: bool | None = None
+    archived: bool | None = None
+
+
+class ShownProject(BaseModel):
+    """A project with every setting filled in, whether it was chosen or is the default."""
+
+    id: str
+    slug: str
+    name: str
+    base_model: str
+    guidelines: str
+    guideline_version: int | None
+    labels_per_comparison: int
+    sampling: dict[str, Any]
+    labeling: dict[str, Any]
+    retraining: dict[str, Any]
+    restricted: bool
+    archived: bool
+    created: datetime
+
+    @classmethod
+    def of(cls, project: Project, guidelines: GuidelineVersion | None) -> "ShownProject":
+        """Show a project with the guidelines in force."""
+        return cls(
+            id=str(project.id),
+            slug=project.slug,
+            name=project.name,
+            base_model=project.base_model,
+            guidelines=guidelines.text if guidelines else "",
+            guideline_version=guidelines.version if guidelines else None,
+            labels_per_comparison=project.labels_per_comparison,
+            sampling=Sampling.from_json(project.sampling).to_json(),
+            labeling=Labeling.from_json(project.labeling).to_json(),
+            retraining=Retraining.from_json(project.retraining).to_json(),
+            restricted=project.restricted,
+            archived=project.archived_at is not None,
+            created=project.created_at,
+        )
+
+
+class ProjectList(BaseModel):
+    """Newest first; `next` is the cursor of the next page."""
+
+    items: list[ShownProject]
+    next: str | None
