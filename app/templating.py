@@ -11,6 +11,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from app import __version__
+from app.rendering import markdown
 from app.settings import settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,7 +77,7 @@ def asset(context: Context, name: str) -> str:
     return f"/static/{escape(name)}?{int(path.stat().st_mtime) if path.exists() else __version__}"
 
 
-environment.filters.update(ago=ago, percent=percent, figure=figure)
+environment.filters.update(ago=ago, percent=percent, figure=figure, markdown=markdown)
 environment.globals.update(asset=asset, version=__version__, public_url=settings.public_url)
 
 
