@@ -46,6 +46,10 @@ class _Connector(procrastinate.PsycopgConnector):
 # The web enqueues by name; only `pairloop worker` imports workers/jobs.py, which registers the functions behind them.
 queue = procrastinate.App(connector=_Connector(kwargs={"options": SEARCH_PATH}))
 
+# Only ever puts jobs on the caller's connection, so it is never opened. A worker's own `queue` could not: once open for
+# asyncio it takes no synchronous connection.
+_enqueuer = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
+
 
 def enqueue(
     session: Session,
@@ -59,7 +63,7 @@ def enqueue(
     connection = session.connection().connection.driver_connection
     assert isinstance(connection, psycopg.Connection)
     later: TimeDeltaParams | None = {"seconds": delay_seconds} if delay_seconds else None
-    job = queue.configure_task(task, queue=queue_name, lock=lock, connection=connection, schedule_in=later)
+    job = _enqueuer.configure_task(task, queue=queue_name, lock=lock, connection=connection, schedule_in=later)
     job.defer(**arguments)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 # The application reads its settings when it is imported, so the database must stand before that.
@@ -66,6 +67,19 @@ def session(migrated: None) -> Iterator[Session]:
         with Session(connection, join_transaction_mode="create_savepoint", expire_on_commit=False) as session:
             yield session
         outer.rollback()
+
+
+@pytest.fixture
+def committed(migrated: None) -> Iterator[None]:
+    """For tests whose work several connections or processes must see: what they commit is emptied out afterwards."""
+    from app.database import open_session
+    from app.models import Base
+
+    yield
+    tables = [table.name for table in Base.metadata.sorted_tables]
+    with open_session() as session:
+        names = ", ".join([*tables, "jobs.procrastinate_jobs", "jobs.procrastinate_workers"])
+        session.execute(text(f"truncate {names} restart identity cascade"))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from app.database import open_session
 from app.errors import DomainError
-from app.models import Assignment, LoginSession, Project, RateLimit, Run, now
+from app.models import FINISHED, Assignment, LoginSession, Project, RateLimit, Run, now
 from app.queue import DEFAULT, TRAIN, queue
 from app.runs import due, fence, live, progress, steps
 from app.runs.progress import Cancelled, Failed, PutBack
@@ -98,6 +98,11 @@ def _ending(run_id: int) -> Iterator[tuple[Session, Run]]:
 def train(context: JobContext, run_id: int) -> None:
     """Train in a child process: reward model, PPO or evaluation."""
     work_on(context, run_id, _train)
+    with open_session() as session:
+        run = session.get(Run, run_id)
+    if run is not None and run.status in FINISHED:
+        # The state to go on from is as large as the model; a run that has ended never goes on.
+        artifacts.delete(f"{settings.artifacts}/runs/{run_id}/work/")
 
 
 def _train(run_id: int, watch: Watch) -> None:
@@ -111,7 +116,6 @@ def _train(run_id: int, watch: Watch) -> None:
 
     ending = launch.run_child(launch.training_command(spec_url), log_file, mirror, watch.for_child)
     _take_in(run_id, ending, log_file)
-    artifacts.delete(f"{settings.artifacts}/runs/{run_id}/work/")
 
 
 def _take_in(run_id: int, ending: Ending, log_file: Path) -> None:

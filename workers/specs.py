@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.checkpoints import checkpoints
 from app.datasets import snapshots
+from app.datasets.filters import Filters
 from app.models import Checkpoint, Project, Prompt, Run
 from app.runs import steps
 from app.runs.params import hyper_of
@@ -32,7 +33,8 @@ def write(session: Session, run: Run) -> str:
     parents = _parents(session, run)
     snapshot = None
     if run.kind == "reward":
-        snapshot = snapshots.take(session, project)
+        # Simulated answers are learnt from as well: their figures are the proof that the loop works.
+        snapshot = snapshots.take(session, project, Filters(simulated=True))
         run.snapshot_id = snapshot.id
         # What is in the snapshot is counted: the retraining policy waits for answers that came after it.
         steps.take_count(session, run)

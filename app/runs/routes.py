@@ -1,6 +1,67 @@
 """The door of app/runs: pages and API."""
 
-from fastapi import APIRouter
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.accounts.access import OperatorOf, Person
+from app.database import Transaction
+from app.runs import metrics, runs
 
 pages = APIRouter()
 api = APIRouter(prefix="/api/v1", tags=["runs"])
+
+
+class RunRequest(BaseModel):
+    """`params`: `force`, `seed`, `preset` and `hyper` (training), `comparisons` (sample), `reward` (ppo)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str = Field(examples=["chain", "sample", "reward", "ppo", "evaluate"])
+    params: dict[str, Any] = Field(default_factory=dict, examples=[{"force": False, "hyper": {"ppo": {"updates": 8}}}])
+
+
+@api.post("/projects/{slug}/runs", status_code=202)
+def start_run(access: OperatorOf, session: Transaction, body: RunRequest) -> dict[str, Any]:
+    """Start a run; it begins as soon as a worker is free."""
+    return runs.as_json(runs.start(session, access.project, body.kind, body.params, access.person))
+
+
+@api.get("/projects/{slug}/runs")
+def list_runs(
+    access: OperatorOf,
+    session: Transaction,
+    cursor: Annotated[int | None, Query(ge=1)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = runs.PAGE,
+) -> dict[str, Any]:
+    """The project's runs, newest first, the steps of chains included."""
+    found = runs.newest(session, access.project, cursor, limit + 1)
+    more = str(found[limit - 1].id) if len(found) > limit else None
+    return {"items": [runs.as_json(run) for run in found[:limit]], "next": more}
+
+
+@api.get("/runs/{run_id}")
+def read_run(person: Person, session: Transaction, run_id: str) -> dict[str, Any]:
+    """Status, progress, result and error of a run."""
+    return runs.as_json(runs.find(session, person, run_id))
+
+
+@api.get("/runs/{run_id}/metrics")
+def read_metrics(person: Person, session: Transaction, run_id: str) -> dict[str, Any]:
+    """What the run reported, in the order in which its phases began."""
+    run = runs.find(session, person, run_id)
+    items = [{"phase": row.phase, "step": row.step, "metrics": row.metrics} for row in metrics.of(session, run)]
+    return {"items": items, "next": None}
+
+
+@api.post("/runs/{run_id}/cancel", status_code=202)
+def cancel_run(person: Person, session: Transaction, run_id: str) -> dict[str, Any]:
+    """End a run within two seconds; a finished one stays as it is."""
+    return runs.as_json(runs.cancel(session, runs.find(session, person, run_id)))
+
+
+@api.post("/runs/{run_id}/retry", status_code=202)
+def retry_run(person: Person, session: Transaction, run_id: str) -> dict[str, Any]:
+    """Start a failed or cancelled run again, as a new run with the same parameters."""
+    return runs.as_json(runs.retry(session, runs.find(session, person, run_id), person))
