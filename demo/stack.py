@@ -21,6 +21,7 @@ from app.private_files import make_private_directory, write_private
 ANNOTATORS = 3
 PATIENCE = 300  # s, from the start to a ready page
 OPERATOR = "demo@pairloop.example"
+FOREIGN = {f"PAIRLOOP_{name}" for name in ("ARTIFACTS_URL", "DATABASE_URL", "ENGINE_URL", "PUBLIC_URL", "SECRET_KEY")}
 
 
 class DemoError(Exception):
