@@ -118,7 +118,7 @@ def test_the_cache_grows_past_its_first_size(tiny: LanguageModel) -> None:
     settings = Settings(max_tokens=200)
     responses = flat(generate(tiny, [[1, 9, 3]], 32, settings, seed=0))
     seed, longest = max(enumerate(responses), key=lambda response: len(response[1].token_ids))
-    assert len(longest.token_ids) > 2 * GROWTH
+    assert len(longest.token_ids) > GROWTH + 10
     assert longest.token_ids == one_by_one(tiny, [1, 9, 3], settings, seed)
 
 
