@@ -1,6 +1,5 @@
 """The command `pairloop`. Standard output carries the result alone; logs and messages go to standard error."""
 
-import asyncio
 import contextlib
 import importlib
 import logging
@@ -110,18 +109,8 @@ def worker(
     concurrency: Annotated[int, typer.Option(help="Jobs at the same time.", min=1)] = 4,
 ) -> None:
     """Do queued and periodic jobs; training runs in child processes of the worker for `train`."""
-    from app.queue import queue
-
-    importlib.import_module("workers.jobs")  # registers the functions behind the jobs' names
     names = [name.strip() for name in queues.split(",") if name.strip()]
-
-    async def serve() -> None:
-        async with queue.open_async():
-            await queue.run_worker_async(
-                queues=names, name="-".join(names), concurrency=concurrency, shutdown_graceful_timeout=10
-            )
-
-    asyncio.run(serve())
+    importlib.import_module("workers.jobs").work(names, concurrency)
 
 
 @app.command(
