@@ -1,1 +1,1 @@
-"""Snapshots and exports: answers out of the house, hashed and explained."""
+"""What goes out: immutable snapshots of a project's answers, and the files made from them."""

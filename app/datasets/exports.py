@@ -1,0 +1,210 @@
+"""Exports: files made from a snapshot for the world outside, each by a run that may be watched and cancelled."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, joinedload
+
+from app.accounts.access import Access, may
+from app.database import open_session
+from app.datasets import artifacts, snapshots
+from app.datasets.filters import Filters
+from app.datasets.formats import FORMATS, features
+from app.datasets.layouts import LAYOUTS, Rationales
+from app.errors import BadInput, Conflict, NotFound
+from app.models import FINISHED, Export, Project, Run, Snapshot, User, now
+from app.queue import enqueue
+
+Check = Callable[[], None]
+"""Asked between batches; raises to stop the work."""
+TOLD_EVERY = 0.5  # s; how often a page hears of the progress
+
+
+def request(session: Session, access: Access, layout: str, format: str, filters: Filters) -> Export:
+    """Begin an export; a worker writes it. Raises BadInput for a layout or format that is not known."""
+    check_names(layout, format)
+    run = Run(
+        project_id=access.project.id,
+        kind="export",
+        params={"layout": layout, "format": format, "filters": filters.to_json()},
+        requested_by_id=access.person.id,
+        message="Waits for a worker.",
+    )
+    session.add(run)
+    session.flush()
+    export = _of_run(session, run)
+    enqueue(session, "export", run_id=run.id)
+    return export
+
+
+def check_names(layout: str, format: str) -> None:
+    """Raise BadInput where there is no such layout or format."""
+    if layout not in LAYOUTS:
+        raise BadInput(f"There is no layout {layout!r}. Choose one of {', '.join(LAYOUTS)}.")
+    if format not in FORMATS:
+        raise BadInput(f"There is no format {format!r}. Choose one of {', '.join(FORMATS)}.")
+
+
+def write(run_id: int, check: Check = lambda: None) -> str:
+    """Write the export of a run that a worker took up, and return a sentence about it.
+
+    `check` is asked often and raises to stop: then nothing of the file is kept. Written again after a crash, the file
+    is the same unless answers came or changed in between.
+    """
+    with open_session() as session:
+        run = session.get_one(Run, run_id)
+        export, project = _of_run(session, run), session.get_one(Project, run.project_id)
+        person = session.get(User, run.requested_by_id) if run.requested_by_id else None
+        report = _reporter(run_id, check)
+        snapshot = snapshots.take(
+            session, project, Filters.from_json(export.filters), person, lambda n: report("snapshot", n, 0)
+        )
+        export.snapshot_id = run.snapshot_id = snapshot.id
+    url = artifacts.url_of("exports", str(export.id))
+    name = file_name(project, export)
+    with artifacts.made_for(url) as directory:
+        manifest = write_file(snapshot, export.layout, export.format, directory / name, report)
+        manifest = {"export": str(export.id), **manifest}
+        (directory / artifacts.MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False))
+        check()
+        artifacts.put(directory, url)
+    with open_session() as session:
+        facts = {key: manifest[key] for key in ("sha256", "bytes", "rows")}
+        session.execute(
+            update(Export).where(Export.id == export.id).values(url=f"{url}/{name}", manifest=manifest, **facts)
+        )
+    return f"Wrote {manifest['rows']:,} rows."
+
+
+def write_file(
+    snapshot: Snapshot, layout: str, format: str, path: Path, report: Callable[[str, int, int], None]
+) -> dict[str, Any]:
+    """Write a snapshot's answers to a new file in a layout and format, and return the file's manifest."""
+    form, left_out = LAYOUTS[layout], Counter[str]()
+    total = snapshot.manifest["answers"]
+    # Nothing but the raw layout shows rationales, and only what is shown is opened.
+    shown = snapshots.taken_rationales(snapshot) if "rationale" in form.schema.names else iter(())
+    rationales = Rationales(shown)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        done = 0
+        for batch in snapshots.taken_rows(snapshot, form.columns):
+            yield form.rows(batch, rationales, left_out)
+            done += batch.num_rows
+            report("write", done, total)
+
+    rows = FORMATS[format].write(path, form.schema, batches())
+    not_written = [
+        {"reason": verdict, "answers": left_out[verdict], "why": why}
+        for verdict, why in form.why_not.items()
+        if left_out[verdict]
+    ]
+    return {
+        "layout": layout,
+        "format": format,
+        "file": path.name,
+        "rows": rows,
+        **artifacts.facts_of(path),
+        "exclusions": snapshot.manifest["exclusions"] + not_written,
+        "features": features(form.schema, format),
+        "snapshot": snapshot.manifest,
+    }
+
+
+def find(session: Session, person: User, export_id: str) -> Export:
+    """Fetch and authorise in one call: exports are for the project's admins; those of hidden projects do not exist."""
+    known = session.get(Export, int(export_id)) if export_id.isdecimal() and len(export_id) < 19 else None
+    if known is None:
+        raise NotFound(f"There is no export {export_id!r} that you may see.")
+    may(session, person, session.get_one(Project, known.project_id), "admin")
+    return known
+
+
+def finished(export: Export) -> str:
+    """The URL of the export's file; raises Conflict with a sentence while there is none."""
+    if export.url is None or export.run.status != "succeeded":
+        raise Conflict(f"This export is {export.run.status}, so it has no file. {export.run.error or ''}".strip())
+    return export.url
+
+
+def newest(session: Session, project: Project, before: int | None = None, limit: int = 30) -> list[Export]:
+    """A project's exports, newest first, older than the export `before`."""
+    query = select(Export).options(joinedload(Export.run)).where(Export.project_id == project.id)
+    if before is not None:
+        query = query.where(Export.id < before)
+    return list(session.scalars(query.order_by(Export.id.desc()).limit(limit)))
+
+
+def cancel(session: Session, export: Export) -> None:
+    """Ask the worker to stop, or end the run at once where none began; a finished one stays as it is."""
+    run = session.get_one(Run, export.run_id, with_for_update=True, populate_existing=True)
+    if run.status in FINISHED:
+        return
+    run.cancel_requested_at = run.cancel_requested_at or now()
+    run.message = "Is being cancelled."
+    if run.status == "queued":
+        run.status, run.message, run.finished_at = "cancelled", "Cancelled.", now()
+
+
+def as_json(export: Export) -> dict[str, Any]:
+    """The export as programs read it."""
+    run = export.run
+    done = run.status == "succeeded" and export.url is not None
+    return {
+        "id": str(export.id),
+        "status": run.status,
+        "layout": export.layout,
+        "format": export.format,
+        "filters": export.filters,
+        "run": str(run.id),
+        "snapshot": export.manifest.get("snapshot", {}).get("sha256"),
+        "progress": {"phase": run.phase, "done": run.done, "total": run.total},
+        "message": run.message,
+        "error": run.error,
+        "rows": export.rows,
+        "bytes": export.bytes,
+        "sha256": export.sha256,
+        "file": f"/api/v1/exports/{export.id}/file" if done else None,
+        "manifest": f"/api/v1/exports/{export.id}/manifest" if done else None,
+        "created": export.created_at.isoformat(),
+        "finished": run.finished_at.isoformat() if run.finished_at else None,
+    }
+
+
+def file_name(project: Project, export: Export) -> str:
+    """A name of letters, digits, dots and dashes alone: project, layout, number."""
+    return f"{project.slug}-{export.layout}-{export.id}.{FORMATS[export.format].suffix}"
+
+
+def _of_run(session: Session, run: Run) -> Export:
+    """The run's export; made from its parameters where the run is new or repeats another one."""
+    known = session.scalar(select(Export).where(Export.run_id == run.id))
+    if known is None:
+        known = Export(project_id=run.project_id, run_id=run.id, **run.params)
+        session.add(known)
+        session.flush()
+    return known
+
+
+def _reporter(run_id: int, check: Check) -> Callable[[str, int, int], None]:
+    """Keeps the run's progress, a few times a second, and asks whether to go on."""
+    told = 0.0
+
+    def report(phase: str, done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told < TOLD_EVERY:
+            return
+        told = time.monotonic()
+        check()
+        message = f"Collected {done:,} answers." if phase == "snapshot" else f"Wrote {done:,} of {total:,} answers."
+        with open_session() as session:
+            changed = {"phase": phase, "done": done, "total": total, "message": message}
+            session.execute(update(Run).where(Run.id == run_id).values(**changed))
+
+    return report

@@ -1,0 +1,125 @@
+"""Which of a project's answers a snapshot takes, and why the others stay out."""
+
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Self
+
+from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy.orm import Session
+
+from app.errors import BadInput
+from app.models import PURPOSES, Answer, Comparison, Project
+
+SOURCES = ("page", "api", "chat", "import", "feedback")
+"""Where an answer may come from, as the answers table's own constraint has it."""
+
+
+class Rule(NamedTuple):
+    """One reason to leave answers out."""
+
+    reason: str
+    why: str
+    leaves_out: ColumnElement[bool]
+
+
+@dataclass(frozen=True)
+class Filters:
+    """All empty: every answer that people gave. `since` is included, `until` is not; both are about `created_at`."""
+
+    simulated: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+    purposes: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, chosen: object) -> Self:
+        """Read a request's `filters`; raises BadInput with a sentence for what is not known or makes no sense."""
+        if not isinstance(chosen, dict):
+            raise BadInput('filters must be an object, such as {"since": "2026-01-31T00:00:00Z"}.')
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(str(name) for name in set(chosen) - known)
+        if unknown:
+            raise BadInput(f"{unknown[0]!r} is not a filter. Known are: {', '.join(sorted(known))}.")
+        simulated = chosen.get("simulated", False)
+        if not isinstance(simulated, bool):
+            raise BadInput(f"The filter simulated must be true or false, not {simulated!r}.")
+        return cls(
+            simulated=simulated,
+            since=_moment(chosen.get("since"), "since"),
+            until=_moment(chosen.get("until"), "until"),
+            purposes=_some_of(chosen.get("purposes"), "purposes", PURPOSES),
+            sources=_some_of(chosen.get("sources"), "sources", SOURCES),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Only what was chosen; `from_json` gives the same filters back."""
+        chosen: dict[str, Any] = {"simulated": self.simulated}
+        for name in ("since", "until"):
+            if (moment := getattr(self, name)) is not None:
+                chosen[name] = moment.isoformat()
+        for name in ("purposes", "sources"):
+            if values := getattr(self, name):
+                chosen[name] = list(values)
+        return chosen
+
+    def rules(self) -> list[Rule]:
+        """The reasons to leave answers out, in the order in which the first that holds counts."""
+        rules = []
+        if not self.simulated:
+            rules.append(Rule("simulated", "Simulated annotators gave these.", Answer.simulated.is_(True)))
+        if self.since is not None:
+            rules.append(Rule("since", "These are older than the chosen time.", Answer.created_at < self.since))
+        if self.until is not None:
+            rules.append(Rule("until", "These are newer than the chosen time.", Answer.created_at >= self.until))
+        if self.purposes:
+            wrong = Comparison.purpose.not_in(self.purposes)
+            rules.append(Rule("purposes", "Their comparisons serve a purpose that was not chosen.", wrong))
+        if self.sources:
+            wrong = Answer.source.not_in(self.sources)
+            rules.append(Rule("sources", "They came from a source that was not chosen.", wrong))
+        return rules
+
+    def where(self, project: Project) -> list[ColumnElement[bool]]:
+        """What an answer, joined with its comparison, must fulfil to be taken."""
+        return [Answer.project_id == project.id, *(~rule.leaves_out for rule in self.rules())]
+
+    def exclusions(self, session: Session, project: Project) -> list[dict[str, Any]]:
+        """How many answers each rule leaves out: `{"reason", "answers", "why"}`, each answer counted once."""
+        rules = self.rules()
+        if not rules:
+            return []
+        reason = case(*((rule.leaves_out, rule.reason) for rule in rules))
+        counted = (
+            select(reason, func.count())
+            .select_from(Answer)
+            .join(Comparison, Comparison.id == Answer.comparison_id)
+            .where(Answer.project_id == project.id)
+            .group_by(reason)
+        )
+        counts: dict[str | None, int] = dict(session.execute(counted).tuples().all())
+        return [
+            {"reason": rule.reason, "answers": counts[rule.reason], "why": rule.why}
+            for rule in rules
+            if counts.get(rule.reason)
+        ]
+
+
+def _moment(value: object, name: str) -> datetime | None:
+    if value is None or value == "":
+        return None
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise BadInput(f"The filter {name} must be a time such as 2026-01-31T00:00:00Z, not {value!r}.")
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _some_of(value: object, name: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(item in known for item in value):
+        raise BadInput(f"The filter {name} must be a list of some of {', '.join(known)}, not {value!r}.")
+    return tuple(item for item in known if item in value)

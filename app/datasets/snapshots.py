@@ -1,0 +1,186 @@
+"""Snapshots: immutable, content-hashed sets of answers; what training reads and what exports are made from.
+
+A snapshot is the directory `snapshots/<sha256>/` of the artefact store:
+
+- `answers.parquet`: one row per answer (answer_table.SCHEMA); people are pseudonyms
+- `rationales.parquet`: the answers' rationales, a file of their own because erasure may remove it
+- `manifest.json`: `{"files": {name: {"sha256", "bytes"}}, "kind": "snapshot", "table": version}`
+- `card.json`: what was asked for, counted and left out; not part of the hash, because it says when that was
+
+The snapshot's SHA-256 is that of manifest.json's bytes, so the same answers always give the same snapshot.
+"""
+
+import hashlib
+import json
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from app.datasets import answer_table, artifacts
+from app.datasets.filters import Filters
+from app.datasets.pseudonyms import pseudonym
+from app.errors import DomainError, NotFound
+from app.models import VERDICTS, Project, Snapshot, User, now
+
+ANSWERS = "answers.parquet"
+RATIONALES = "rationales.parquet"
+CARD = "card.json"
+HELD_AT_ONCE = 20_000
+
+
+class SnapshotDamaged(DomainError):
+    """A snapshot's files are not the ones that were written. Restore the artefact store from a backup."""
+
+    status = 500
+
+
+def take(
+    session: Session,
+    project: Project,
+    filters: Filters,
+    created_by: User | None = None,
+    report: Callable[[int], None] = lambda answers: None,
+) -> Snapshot:
+    """Freeze the project's answers that the filters take; the same answers give the snapshot that is there already.
+
+    Its files are in place before the row is; the row and what it holds are part of the caller's transaction, and until
+    that ends the answers cannot be undone. `report` is told how many answers were written, and may raise to stop.
+    """
+    session.flush()
+    # One at a time per project: who comes second finds the first one's snapshot instead of making it again.
+    session.execute(text("select pg_advisory_xact_lock(hashtext('snapshot'), :project)"), {"project": project.id})
+    with artifacts.made_for(artifacts.url_of("snapshots", "new")) as directory:
+        counts = answer_table.write(session, project, filters, directory, report)
+        files = {name: artifacts.facts_of(directory / name) for name in (ANSWERS, RATIONALES)}
+        manifest = _manifest_bytes(files)
+        sha256 = hashlib.sha256(manifest).hexdigest()
+        url = artifacts.url_of("snapshots", sha256)
+        known = session.scalar(select(Snapshot).where(Snapshot.project_id == project.id, Snapshot.sha256 == sha256))
+        if known is not None and _is_whole(known.url, files):
+            return known
+        card = {**_card(session, project, filters, counts, created_by), "sha256": sha256, "files": files}
+        (directory / artifacts.MANIFEST).write_bytes(manifest)
+        (directory / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False))
+        artifacts.put(directory, url)
+    if known is not None:
+        known.url = url
+        return known
+    snapshot = Snapshot(project_id=project.id, sha256=sha256, url=url, manifest=card)
+    session.add(snapshot)
+    session.flush()
+    _hold(session, snapshot, counts)
+    return snapshot
+
+
+def taken_rows(snapshot: Snapshot, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The snapshot's rows as batches; raises SnapshotDamaged before the first one where the file's hash differs."""
+    return _read(snapshot, ANSWERS, columns)
+
+
+def taken_rationales(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    """Answer id and rationale, in the order of the rows; nothing where erasure removed the file."""
+    if artifacts.exists(f"{snapshot.url}/{RATIONALES}"):
+        for batch in _read(snapshot, RATIONALES, None):
+            yield from zip(batch["answer"].to_pylist(), batch["rationale"].to_pylist(), strict=True)
+
+
+def find(session: Session, project: Project, sha256: str) -> Snapshot:
+    """A project's snapshot by its hash; NotFound where it has none."""
+    found = session.scalar(select(Snapshot).where(Snapshot.project_id == project.id, Snapshot.sha256 == sha256))
+    if found is None:
+        raise NotFound(f"This project has no snapshot {sha256!r}. Look it up on the exports page.")
+    return found
+
+
+def newest(session: Session, project: Project, limit: int = 20) -> list[Snapshot]:
+    """The project's newest snapshots."""
+    return list(
+        session.scalars(
+            select(Snapshot).where(Snapshot.project_id == project.id).order_by(Snapshot.id.desc()).limit(limit)
+        )
+    )
+
+
+def _manifest_bytes(files: dict[str, dict[str, Any]]) -> bytes:
+    manifest = {"files": files, "kind": "snapshot", "table": answer_table.VERSION}
+    return json.dumps(manifest, indent=1, sort_keys=True).encode()
+
+
+def _is_whole(url: str, files: dict[str, dict[str, Any]]) -> bool:
+    """Whether the answers lie there as they were written (the rationales may have been removed)."""
+    try:
+        with artifacts.opened(f"{url}/{ANSWERS}") as file:
+            return artifacts.sha256_of(file) == files[ANSWERS]["sha256"] and artifacts.exists(f"{url}/manifest.json")
+    except FileNotFoundError:
+        return False
+
+
+def _read(snapshot: Snapshot, name: str, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+    manifest = _manifest_bytes(snapshot.manifest["files"])
+    if hashlib.sha256(manifest).hexdigest() != snapshot.sha256:
+        raise SnapshotDamaged
+    try:
+        with artifacts.opened(f"{snapshot.url}/{name}") as file:
+            if artifacts.sha256_of(file) != snapshot.manifest["files"][name]["sha256"]:
+                raise SnapshotDamaged(f"{name} of snapshot {snapshot.sha256} was changed. Restore it from a backup.")
+            file.seek(0)
+            yield from answer_table.batches_of(file, columns)
+    except FileNotFoundError:
+        raise SnapshotDamaged(f"{name} of snapshot {snapshot.sha256} is gone. Restore it from a backup.") from None
+
+
+def _card(
+    session: Session, project: Project, filters: Filters, counts: answer_table.Counts, created_by: User | None
+) -> dict[str, Any]:
+    """What people and programs want to know about a snapshot without opening it."""
+    return {
+        "project": project.slug,
+        "taken": now().isoformat(),
+        "taken_by": pseudonym(created_by.id) if created_by else None,
+        "table": answer_table.VERSION,
+        "filters": filters.to_json(),
+        "answers": len(counts.held),
+        "counts": {
+            "verdict": {verdict: counts.verdicts[verdict] for verdict in VERDICTS},
+            "purpose": dict(sorted(counts.purposes.items())),
+            "source": dict(sorted(counts.sources.items())),
+        },
+        "holdout": counts.holdout,
+        "simulated": counts.simulated > 0,
+        "simulated_answers": counts.simulated,
+        "annotators": len(counts.annotators),
+        "guideline_versions": {str(version): n for version, n in sorted(counts.guideline_versions.items())},
+        "checkpoints": _writers(counts.writers),
+        "first": answer_table.iso(counts.first),
+        "last": answer_table.iso(counts.last),
+        "exclusions": filters.exclusions(session, project),
+    }
+
+
+def _writers(writers: Counter[tuple[int | None, str | None]]) -> list[dict[str, Any]]:
+    """Who wrote the responses: a checkpoint, a base model (no checkpoint), or somebody outside (neither)."""
+    return [
+        {"checkpoint": None if id is None else str(id), "base_model": base, "responses": n}
+        for (id, base), n in sorted(writers.items(), key=lambda item: (item[0][0] or 0, item[0][1] or ""))
+    ]
+
+
+def _hold(session: Session, snapshot: Snapshot, counts: answer_table.Counts) -> None:
+    """Record which answers, in which revision, the snapshot holds: from now on they cannot be undone."""
+    insert = text(
+        "insert into snapshot_answers (snapshot_id, answer_id, revision) "
+        "select :snapshot, held, revision from unnest(cast(:held as bigint[]), cast(:revisions as int[])) "
+        "as taken (held, revision)"
+    )
+    for start in range(0, len(counts.held), HELD_AT_ONCE):
+        held, revisions = (_part(values, start) for values in (counts.held, counts.revisions))
+        session.execute(insert, {"snapshot": snapshot.id, "held": held, "revisions": revisions})
+
+
+def _part(values: "array[int]", start: int) -> list[int]:
+    return values[start : start + HELD_AT_ONCE].tolist()
