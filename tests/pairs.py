@@ -1,10 +1,10 @@
-"""Prompts, pairs and answers for tests, each made in one line."""
+"""Prompts, pairs, answers and checkpoints for tests, each made in one line."""
 
 import hashlib
 
 from sqlalchemy.orm import Session
 
-from app.models import Answer, Checkpoint, Comparison, Project, Prompt, Response, User
+from app.models import Answer, Checkpoint, Comparison, Project, Prompt, Response, Run, User
 
 
 def make_prompt(session: Session, project: Project, text: str = "What is a hedge?", *, holdout: bool = False) -> Prompt:
@@ -71,3 +71,23 @@ def make_answer(
     session.add(answer)
     session.flush()
     return answer
+
+
+def make_checkpoint(session: Session, project: Project, kind: str = "reward", status: str = "candidate") -> Checkpoint:
+    """A checkpoint whose files do not matter, and the run that made it."""
+    run = Run(project_id=project.id, kind="reward" if kind == "reward" else "ppo", status="succeeded")
+    session.add(run)
+    session.flush()
+    made = Checkpoint(
+        project_id=project.id,
+        kind=kind,
+        status=status,
+        base_model="tiny",
+        run_id=run.id,
+        url=f"file:///nowhere/{run.id}",
+        sha256="00",
+        gate={"passed": True, "why": "Good.", "forced": False},
+    )
+    session.add(made)
+    session.flush()
+    return made

@@ -55,7 +55,7 @@ def hyper_of(kind: str, base_model: str, params: dict[str, Any]) -> Hyper:
         preset = HYPER[kind].preset(base_model, params.get("preset", "standard"))
         return HYPER[kind].from_json({**preset.to_json(), **params.get("hyper", {})}, base_model)
     except ValueError as problem:
-        raise BadInput(f"{NAMES[kind].capitalize()}: {problem}") from problem
+        raise BadInput(f"{NAMES[kind][0].upper()}{NAMES[kind][1:]}: {problem}") from problem
 
 
 def _check_names(kind: str, params: dict[str, Any]) -> None:
