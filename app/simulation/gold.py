@@ -42,7 +42,7 @@ def warm(text: str) -> float:
     return float(min(len(found), WARM_AT_MOST))
 
 
-def warm_and_brief(text: str) -> float:
+def warm_and_measured(text: str) -> float:
     """One point for each warm word, one point less for every 10 words away from 40: both must be held at once."""
     return warm(text) + length(text) / 10
 
@@ -86,8 +86,8 @@ RULES = {
         Rule("length", length, 5, 15, "The answer nearer to 40 words is better."),
         Rule("warm", warm, 2, 3, "The answer with more different warm words (4 at most) is better."),
         Rule(
-            "warm-and-brief",
-            warm_and_brief,
+            "warm-and-measured",
+            warm_and_measured,
             1,
             2.5,
             "Each warm word (4 at most) is worth one point; every 10 words away from 40 cost one.",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.simulation.gold import RULES, ceiling, length, warm, warm_and_brief
+from app.simulation.gold import RULES, ceiling, length, warm, warm_and_measured
 
 FORTY = " ".join(["word"] * 40)
 
@@ -24,9 +24,9 @@ def test_warm_counts_different_warm_words_and_stops_at_four() -> None:
 
 
 def test_the_combined_rule_weighs_ten_words_like_one_warm_word() -> None:
-    assert warm_and_brief(FORTY) == 0
-    assert warm_and_brief(FORTY + " happy " + "x " * 9) == pytest.approx(1 - 1)
-    assert warm_and_brief("happy") == pytest.approx(1 - 3.9)
+    assert warm_and_measured(FORTY) == 0
+    assert warm_and_measured(FORTY + " happy " + "x " * 9) == pytest.approx(1 - 1)
+    assert warm_and_measured("happy") == pytest.approx(1 - 3.9)
 
 
 def test_strength_grows_with_the_difference_and_ignores_its_sign() -> None:
