@@ -117,9 +117,11 @@ def test_dropped_rows_change_nothing_for_the_others(tiny: LanguageModel) -> None
 def test_the_cache_grows_past_its_first_size(tiny: LanguageModel) -> None:
     settings = Settings(max_tokens=200)
     responses = flat(generate(tiny, [[1, 9, 3]], 32, settings, seed=0))
-    seed, longest = max(enumerate(responses), key=lambda response: len(response[1].token_ids))
-    assert len(longest.token_ids) > GROWTH + 10
-    assert longest.token_ids == one_by_one(tiny, [1, 9, 3], settings, seed)
+    longest = max(responses, key=lambda response: len(response.token_ids))
+    assert len(longest.token_ids) > 2 * GROWTH
+    # Log-probabilities and not tokens: over so many draws one may fall within a rounding error of an edge.
+    expected, _ = response_logprobs(tiny, [(longest.prompt_ids, longest.token_ids)])
+    assert torch.allclose(torch.tensor(longest.logprobs), expected[0], atol=1e-4)
 
 
 def test_a_response_ends_where_the_context_ends(family: LanguageModel) -> None:
