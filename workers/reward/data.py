@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from workers import artifacts
+from workers.language.errors import ContextExceeded, ConversationRefused
 from workers.reward.loss import Floats, Integers, Outcomes, interval
 
 Row = tuple[list[int], list[int]]
@@ -70,9 +71,15 @@ class Preferences(NamedTuple):
         return length[self.first] - length[self.second]
 
 
-def read(url: str, sha256: str, codec: Codec, max_tokens: int) -> Preferences:
-    """Read the snapshot at `url`. Raises ValueError with a sentence if it holds too little to learn from."""
-    return from_table(_table(url, sha256), codec, max_tokens)
+def read_table(url: str, sha256: str) -> list[dict[str, Any]]:
+    """Return the rows of the snapshot at `url`, its hash checked."""
+    import pyarrow.parquet as parquet
+
+    manifest = artifacts.read_manifest(url, sha256)
+    name = "answers.parquet"
+    data = artifacts.read_file(f"{url.rstrip('/')}/{name}", manifest["files"][name]["sha256"])
+    table: list[dict[str, Any]] = parquet.read_table(io.BytesIO(data)).to_pylist()
+    return table
 
 
 def from_table(table: list[dict[str, Any]], codec: Codec, max_tokens: int) -> Preferences:
@@ -81,42 +88,43 @@ def from_table(table: list[dict[str, Any]], codec: Codec, max_tokens: int) -> Pr
     Every response appears once, however often it was compared, and so does every pair, whichever way round it was
     stored. Stored token ids are used as they are; text that nobody sampled here is encoded. An empty response gets the
     end token, so that it has something to pool. Rows longer than `max_tokens` lose the beginning of their prompt and,
-    if that is not enough, the end of the response.
+    if that is not enough, the end of the response. Prompts that the model cannot read at all are left out. Raises
+    ValueError with a sentence if too little is left to learn from.
     """
     said = [record for record in table if record["verdict"] in ("preferred", "tie", "both_bad")]
-    decisive = sum(record["verdict"] == "preferred" for record in said)
-    if decisive < FEWEST:
-        raise ValueError(
-            f"The snapshot holds {decisive} answers that prefer one of two responses; a reward model needs at least "
-            f"{FEWEST}. Label more and start the run again."
-        )
-    hashes = sorted({record["prompt_hash"] for record in said})
-    number = {one: index for index, one in enumerate(hashes)}
+    number = {one: index for index, one in enumerate(sorted({record["prompt_hash"] for record in said}))}
     rows: list[Row] = []
     seen: dict[str, int] = {}
     pairs: dict[tuple[int, int], int] = {}
     about: list[tuple[int, bool]] = []
-    answers = Answers(np.zeros(len(said), np.int64), np.zeros(len(said), np.int64), [], [])
-    for index, record in enumerate(said):
-        a, b = (_response(record, side, rows, seen, codec, max_tokens) for side in "ab")
+    found: list[tuple[int, int, int | None, str | None]] = []
+    for record in said:
+        try:
+            a, b = (_response(record, side, rows, seen, codec, max_tokens) for side in "ab")
+        except (ContextExceeded, ConversationRefused):
+            continue
         low, high = min(a, b), max(a, b)
         if (low, high) not in pairs:
             pairs[low, high] = len(pairs)
             about.append((number[record["prompt_hash"]], bool(record["holdout"])))
         sign = 0 if record["verdict"] != "preferred" else 1 if record["preferred"] == "a" else -1
-        answers.pair[index] = pairs[low, high]
-        answers.sign[index] = sign if a == low else -sign
-        answers.strength.append(None if record["strength"] is None or not sign else int(record["strength"]))
-        answers.annotator.append(record["annotator"])
-    given = [strength for strength in answers.strength if strength is not None]
+        strength = None if record["strength"] is None or not sign else int(record["strength"])
+        found.append((pairs[low, high], sign if a == low else -sign, strength, record["annotator"]))
+    decisive = sum(sign != 0 for _, sign, _, _ in found)
+    if decisive < FEWEST:
+        raise ValueError(
+            f"The snapshot holds {decisive} answers that prefer one of two responses; a reward model needs at least "
+            f"{FEWEST}. Label more and start the run again."
+        )
+    pair, signs, strengths, annotators = zip(*found, strict=True)
     return Preferences(
         rows,
         np.array([low for low, _ in pairs], np.int64),
         np.array([high for _, high in pairs], np.int64),
         np.array([prompt for prompt, _ in about], np.int64),
         np.array([holdout for _, holdout in about], np.bool_),
-        answers,
-        min(MOST_LEVELS, max(given, default=1)),
+        Answers(np.array(pair, np.int64), np.array(signs, np.int64), list(strengths), list(annotators)),
+        min(MOST_LEVELS, max((one for one in strengths if one is not None), default=1)),
     )
 
 
@@ -135,16 +143,6 @@ def prompts_of(table: list[dict[str, Any]]) -> list[tuple[list[dict[str, str]], 
     """Return a snapshot's different prompts and whether each is held out, in the order of their hashes."""
     found = {record["prompt_hash"]: (record["prompt"], bool(record["holdout"])) for record in table}
     return [found[one] for one in sorted(found)]
-
-
-def _table(url: str, sha256: str) -> list[dict[str, Any]]:
-    import pyarrow.parquet as parquet
-
-    manifest = artifacts.read_manifest(url, sha256)
-    name = "answers.parquet"
-    data = artifacts.read_file(f"{url.rstrip('/')}/{name}", manifest["files"][name]["sha256"])
-    table: list[dict[str, Any]] = parquet.read_table(io.BytesIO(data)).to_pylist()
-    return table
 
 
 def _response(record: dict[str, Any], side: str, rows: list[Row], seen: dict[str, int], codec: Codec, most: int) -> int:

@@ -90,8 +90,8 @@ def cross_validate(
     spacing = {ridge: np.zeros((len(fold), len(prior))) for ridge in RIDGES}
     losses = dict.fromkeys(RIDGES, 0.0)
     for held in np.unique(fold):
-        train = _subset(smoothed, fold[smoothed.pair] != held)
-        test = _subset(outcomes, fold[outcomes.pair] == held)
+        train = subset(smoothed, fold[smoothed.pair] != held)
+        test = subset(outcomes, fold[outcomes.pair] == held)
         now: Fit | None = None
         for ridge in RIDGES:
             now = fit(coordinates, train, ridge * differences.shape[1], prior, now)
@@ -164,5 +164,6 @@ def _newton_step(differences: Floats, outcomes: Outcomes, ridge: float, prior: F
     return Fit(step[:size], step[size:]), float(gradient @ step)
 
 
-def _subset(outcomes: Outcomes, rows: np.ndarray) -> Outcomes:
+def subset(outcomes: Outcomes, rows: np.ndarray) -> Outcomes:
+    """Return the outcomes chosen by a mask or by indices."""
     return Outcomes(outcomes.pair[rows], outcomes.low[rows], outcomes.high[rows], outcomes.weight[rows])

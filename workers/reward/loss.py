@@ -135,9 +135,9 @@ def expand(delta: Floats, spacing: Floats, outcomes: Outcomes) -> Expansion:
     )
 
 
-def preferred_probability(delta: Floats, spacing: Floats) -> Floats:
-    """Return P(a preferred, given that one of the two is) [N] for score differences [N]."""
-    a, b = sigmoid(delta - spacing[0]), sigmoid(-delta - spacing[0])
+def preferred_probability(delta: Floats, threshold: Floats) -> Floats:
+    """Return P(a preferred, given that one of the two is) [N] for score differences [N] and first thresholds [N]."""
+    a, b = sigmoid(delta - threshold), sigmoid(-delta - threshold)
     return a / (a + b)
 
 

@@ -98,9 +98,9 @@ def test_a_prompt_is_never_split_over_folds() -> None:
 def test_it_reads_a_snapshot_and_checks_its_hash(tmp_path: Path) -> None:
     url = (tmp_path / "snapshot").as_uri()
     sha256 = write(url, [*FILL, answer("p", "one", "two", "tie", prompt_token_ids=[7], tokens_a=[111, 110, 101])])
-    found = data.read(url + "/", sha256, CODEC, 100)
+    found = data.from_table(data.read_table(url + "/", sha256), CODEC, 100)
     assert len(found.rows) == 18
     assert found.rows[16] == ([7], [111, 110, 101])
     (tmp_path / "snapshot" / "answers.parquet").write_bytes(b"PAR1")
     with pytest.raises(Exception, match="SHA-256"):
-        data.read(url, sha256, CODEC, 100)
+        data.read_table(url, sha256)

@@ -1,0 +1,132 @@
+"""A reward run learns what people like, says how sure it is, and a killed one ends where an unbroken one does."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.workers import training
+from tests.workers.reward import snapshots
+from workers import artifacts
+from workers.iteration import IterationSpec, RecordingContext, Stopped, run_iteration
+from workers.language.decode import generate
+from workers.language.model import LanguageModel
+from workers.language.sampling import Settings
+from workers.language.tokens import decode, encode_prompt
+from workers.reward.adapt import MICRO_PAIRS, plan
+from workers.reward.model import load_reward, score_all
+from workers.reward.report import spearman
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("reward")
+
+
+@pytest.fixture(scope="module")
+def files(home: Path, shared_tiny: LanguageModel) -> dict[str, Any]:
+    """A snapshot of 80 answers, one in 20 a slip, and prompts."""
+    return {"snapshot": training.snapshot(home, shared_tiny, 80, flip=20), "prompts": training.prompts(home)}
+
+
+@pytest.fixture(scope="module")
+def finished(home: Path, files: dict[str, Any]) -> tuple[dict[str, Any], RecordingContext]:
+    context = RecordingContext()
+    return run_iteration(training.spec(home, "reward", **files), context), context
+
+
+def test_it_finds_out_what_people_like(finished: tuple[dict[str, Any], RecordingContext], tiny: LanguageModel) -> None:
+    result, _ = finished
+    assert result["gate"]["passed"]
+    assert result["metrics"]["accuracy"] > 0.8
+    assert result["metrics"]["accuracy_low"] < result["metrics"]["accuracy"] < result["metrics"]["accuracy_high"]
+    model = load_reward(tiny, **result["checkpoint"])
+    prompt = encode_prompt(tiny, [{"role": "user", "content": "A prompt that nobody has seen"}])
+    (drawn,) = generate(tiny, [prompt], 64, Settings(max_tokens=24), seed=9)
+    scores = score_all(model, [(one.prompt_ids, one.token_ids) for one in drawn]).numpy()
+    liked = np.array([float(training.liking(decode(tiny, one.token_ids))) for one in drawn])
+    assert spearman(scores.astype(np.float64), liked) > 0.5
+
+
+def test_it_trains_adapters_and_says_what_they_brought(finished: tuple[dict[str, Any], RecordingContext]) -> None:
+    result, context = finished
+    steps = [report for report in context.reports if report[0] == "adapters"]
+    assert steps[-1][1] == steps[-1][2] > 2
+    assert all(report[3]["loss"] > 0 for report in steps)
+    metrics = result["metrics"]
+    # They are kept only where unseen answers became likelier.
+    assert metrics["nll_adapters"] <= metrics["nll_head"]
+    assert (metrics["adapter_steps"] > 0) == ("adapter_config.json" in artifacts.read(**result["checkpoint"]))
+
+
+def test_zero_is_the_base_models_average_answer(
+    finished: tuple[dict[str, Any], RecordingContext], tiny: LanguageModel
+) -> None:
+    model = load_reward(tiny, **finished[0]["checkpoint"])
+    ids = [encode_prompt(tiny, [{"role": "user", "content": text}]) for text in training.PROMPTS[:24]]
+    drawn = generate(tiny, ids, 20, Settings(max_tokens=16), seed=77)
+    rows = [(one.prompt_ids, one.token_ids) for several in drawn for one in several]
+    scores = model.normalised(score_all(model, rows))
+    # 480 fresh answers against the 32 that set the scale: a mean within 3 standard errors of 1 / sqrt(32).
+    assert abs(float(scores.mean())) < 0.55
+    assert 0.6 < float(scores.std()) < 1.6
+
+
+def test_the_card_says_where_it_comes_from(
+    finished: tuple[dict[str, Any], RecordingContext], files: dict[str, Any]
+) -> None:
+    card = json.loads(artifacts.read(**finished[0]["checkpoint"])["card.json"])
+    assert card["snapshot"] == files["snapshot"]["sha256"]
+    assert card["gate"] == finished[0]["gate"]
+    assert card["hyper"]["lora_from_labels"] == 30
+
+
+def test_with_few_labels_the_head_stands_alone(home: Path, files: dict[str, Any], tmp_path: Path) -> None:
+    context = RecordingContext()
+    result = run_iteration(training.spec(tmp_path, "reward", **files, hyper={"lora_from_labels": 1000}), context)
+    assert "adapters" not in {report[0] for report in context.reports}
+    assert result["metrics"]["adapter_steps"] == 0
+    assert sorted(artifacts.read(**result["checkpoint"])) == ["card.json", "head.safetensors", "reward_stats.json"]
+
+
+def test_random_answers_do_not_pass_the_gate(tmp_path: Path) -> None:
+    rows = [
+        snapshots.answer(f"prompt {i}", f"red {i % 7}", f"blue {i % 5}", preferred="ab"[(i * i + i // 3) % 2])
+        for i in range(30)
+    ]
+    reference = {"url": tmp_path.as_uri() + "/s", "sha256": snapshots.write(tmp_path.as_uri() + "/s", rows)}
+    spec = training.spec(tmp_path, "reward", snapshot=reference, hyper={"lora_from_labels": 1000})
+    result = run_iteration(spec, RecordingContext())
+    assert not result["gate"]["passed"]
+    assert result["gate"]["why"].startswith("The reward model's interval still includes chance:")
+
+
+def stopped_after(spec: IterationSpec, reports: int) -> None:
+    with pytest.raises(Stopped):
+        run_iteration(spec, RecordingContext(stop_after=reports))
+
+
+def test_a_stopped_run_goes_on_and_ends_with_the_same_checkpoint(
+    finished: tuple[dict[str, Any], RecordingContext], home: Path, files: dict[str, Any], tmp_path: Path
+) -> None:
+    _, context = finished
+    second_step = next(i for i, report in enumerate(context.reports, start=1) if report[:2] == ("adapters", 2))
+    # The same spec but for its addresses, which do not enter the checkpoint.
+    spec = training.spec(tmp_path, "reward", **files)
+    stopped_after(spec, second_step)
+    resumed = RecordingContext()
+    again = run_iteration(spec, resumed)
+    assert next(report[1] for report in resumed.reports if report[0] == "adapters") == 3
+    assert again["checkpoint"]["sha256"] == finished[0]["checkpoint"]["sha256"]
+
+
+def test_no_prompt_is_split_over_two_steps() -> None:
+    prompt = np.array([0, 0, 0, 1, 2, 2, 3, 4, 4, 4, 4, 4, 4])
+    steps = plan(prompt, np.arange(13), batch=4, seed=1)
+    seen = [{int(prompt[pair]) for micro in step for pair in micro} for step in steps]
+    assert sorted(one for step in seen for one in step) == [0, 1, 2, 3, 4]
+    assert sorted(int(pair) for step in steps for micro in step for pair in micro) == list(range(13))
+    assert all(sum(len(micro) for micro in step[:-1]) < 4 for step in steps)
+    assert max(len(micro) for step in steps for micro in step) <= MICRO_PAIRS - 1 + 6

@@ -1,0 +1,193 @@
+"""The reward model: the language model with a number instead of text.
+
+A score is linear in pooled states of the response: mean, sum and last state at one layer of the trunk and, once
+adapters have been trained, the mean of the last states too. Without adapters it is the instant head on frozen states.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from workers import artifacts
+from workers.language import adapters
+from workers.language.layers import LAST, block_count, states_above, states_at
+from workers.language.logprobs import Row
+from workers.language.model import LanguageModel
+
+HEAD, STATS, CARD = "head.safetensors", "reward_stats.json", "card.json"
+BATCH = 16
+POOLS = {"all": ("mean", "sum", "last"), "mean": ("mean",), "sum": ("sum",), "last": ("last",)}
+
+
+@dataclass(frozen=True, eq=False)
+class RewardModel:
+    """A head on a language model's states; F features, D of them (the last) from the adapted trunk's last layer."""
+
+    lm: LanguageModel
+    layer: int
+    """After how many blocks the states are pooled."""
+    pooling: str
+    centre: Tensor
+    """[F]: what is taken off each feature; float32."""
+    scale: Tensor
+    """[F]: what each feature is divided by."""
+    weights: Tensor
+    """[F]"""
+    adapter: str | None = None
+    """Name of the attached adapter, None for the head on frozen states alone."""
+    lower: int = 0
+    """The first block the adapter touches."""
+    mean: float = 0.0
+    std: float = 1.0
+    """Score of the base model's average answer, and the standard deviation of its answers' scores."""
+
+    def base_layers(self) -> list[int]:
+        """Return the layers whose base-model states `scores` can use instead of computing them."""
+        if self.adapter is None:
+            return [self.layer]
+        return sorted({self.layer, self.lower}) if self._shares_base() else []
+
+    def scores(self, rows: Sequence[Row], base: Mapping[int, Tensor] | None = None) -> Tensor:
+        """Return the raw score [B] of each row's response, float32, differentiable in weights and adapter.
+
+        `base` may hold the base model's states [B, S, D] by layer, at least those of `base_layers`.
+        """
+        features = self.features(rows, base)
+        return ((features - self.centre) / self.scale) @ self.weights
+
+    def normalised(self, scores: Tensor) -> Tensor:
+        """Return scores in the unit of the reward: 0 is the base model's average answer, 1 its standard deviation."""
+        return (scores - self.mean) / self.std
+
+    def features(self, rows: Sequence[Row], base: Mapping[int, Tensor] | None = None) -> Tensor:
+        """Return the pooled states [B, F] of each row's response, float32."""
+        kinds = POOLS[self.pooling]
+        if self.adapter is None:
+            states = base if base is not None else states_at(self.lm, rows, [self.layer])
+            return pool(states[self.layer], rows, kinds)
+        if self._shares_base():
+            if base is None:
+                with adapters.using(self.lm, None), torch.no_grad():
+                    base = states_at(self.lm, rows, self.base_layers())
+            with adapters.using(self.lm, self.adapter):
+                last = states_above(self.lm, base[self.lower], self.lower)
+            return torch.cat([pool(base[self.layer], rows, kinds), pool(last, rows, ("mean",))], dim=1)
+        with adapters.using(self.lm, self.adapter):
+            states = states_at(self.lm, rows, [self.layer, LAST])
+        return torch.cat([pool(states[self.layer], rows, kinds), pool(states[LAST], rows, ("mean",))], dim=1)
+
+    def _shares_base(self) -> bool:
+        # Adapters that start above the pooled layer leave it, and all below them, as the base model has them.
+        return self.lower >= self.layer
+
+
+def pooled_layer(lm: LanguageModel, depth: float) -> int:
+    """Return after how many blocks states are pooled for a depth between 0 and 1; at least one block."""
+    return max(1, int(depth * block_count(lm)))
+
+
+def pool(states: Tensor, rows: Sequence[Row], kinds: Sequence[str]) -> Tensor:
+    """Return [B, len(kinds) * D] in float32: the mean, the sum or the last of each response's own states [B, S, D].
+
+    Where a response lies comes from `rows` alone; a row's padding never enters.
+    """
+    parts = {kind: [] for kind in kinds}  # type: dict[str, list[Tensor]]
+    for index, (prompt, response) in enumerate(rows):
+        own = states[index, len(prompt) : len(prompt) + len(response)].float()
+        total = own.sum(0)
+        for kind in kinds:
+            parts[kind].append({"mean": total / len(response), "sum": total, "last": own[-1]}[kind])
+    return torch.cat([torch.stack(parts[kind]) for kind in kinds], dim=1)
+
+
+def batches(rows: Sequence[Row], size: int) -> list[list[int]]:
+    """Return the rows' indices in batches of similar length, so that little is padded."""
+    order = sorted(range(len(rows)), key=lambda index: (len(rows[index][0]) + len(rows[index][1]), index))
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def score_all(
+    model: RewardModel,
+    rows: Sequence[Row],
+    base: Callable[[Sequence[int]], Mapping[int, Tensor] | None] | None = None,
+    chosen: Sequence[int] | None = None,
+) -> Tensor:
+    """Return the raw scores [N] of all rows, or of the `chosen` ones in their order, on the CPU, without gradients.
+
+    `base` gives the base model's states of some rows where they were kept.
+    """
+    chosen = range(len(rows)) if chosen is None else chosen
+    found = torch.zeros(len(chosen))
+    with torch.no_grad():
+        for batch in batches([rows[index] for index in chosen], BATCH):
+            some = [chosen[place] for place in batch]
+            found[batch] = model.scores([rows[index] for index in some], base(some) if base else None).cpu()
+    return found
+
+
+def write(model: RewardModel, url: str, stats: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+    """Write the checkpoint directory and return its SHA-256; adapter files only if there is an adapter."""
+    shape = {"layer": model.layer, "pooling": model.pooling, "lower": model.lower, "adapter": model.adapter is not None}
+    tensors = {"centre": model.centre, "scale": model.scale, "weights": model.weights}
+    files = {
+        HEAD: save_safetensors({name: one.detach().cpu().contiguous() for name, one in tensors.items()}),
+        STATS: _json({"mean": model.mean, "std": model.std, **stats}),
+        CARD: _json({**card, "head": shape}),
+    }
+    if model.adapter is not None:
+        files |= adapters.files(model.lm, model.adapter)
+    return artifacts.write(url, "reward", model.lm.name, files)
+
+
+def load_reward(lm: LanguageModel, url: str, sha256: str, name: str = "reward") -> RewardModel:
+    """Attach the reward checkpoint at `url` to a base model under `name`.
+
+    Raises ArtifactDamaged if its bytes are not the recorded ones, ValueError if it is no reward model of this base.
+    """
+    manifest = artifacts.read_manifest(url, sha256)
+    if manifest["kind"] != "reward":
+        raise ValueError(f"{url} holds a {manifest['kind']} checkpoint, not a reward model. Choose a reward model.")
+    if manifest["base_model"] != lm.name:
+        raise ValueError(
+            f"The reward model was trained on {manifest['base_model']}, not on {lm.name}. Train one on {lm.name}."
+        )
+    files = artifacts.read(url, sha256)
+    shape, stats = json.loads(files[CARD])["head"], json.loads(files[STATS])
+    head = {key: one.to(lm.device) for key, one in load_safetensors(files[HEAD]).items()}
+    if shape["adapter"]:
+        adapters.attach(lm, name, files)
+    return RewardModel(
+        lm,
+        shape["layer"],
+        shape["pooling"],
+        **head,
+        adapter=name if shape["adapter"] else None,
+        lower=shape["lower"],
+        mean=stats["mean"],
+        std=stats["std"],
+    )
+
+
+def with_adapter(model: RewardModel, name: str, lower: int, centre: Tensor, scale: Tensor) -> RewardModel:
+    """Return the model with room for the adapted trunk's last states, weighted 0: at first the scores are the same.
+
+    `centre` and `scale` [D] standardise the mean of the last states.
+    """
+    return replace(
+        model,
+        adapter=name,
+        lower=lower,
+        centre=torch.cat([model.centre, centre]),
+        scale=torch.cat([model.scale, scale]),
+        weights=torch.cat([model.weights, torch.zeros_like(centre)]),
+    )
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True).encode()
