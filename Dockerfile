@@ -23,6 +23,7 @@ COPY app app
 COPY workers workers
 COPY migrations migrations
 COPY templates templates
+COPY data data
 COPY static static
 USER pairloop
 EXPOSE 8000
@@ -34,6 +35,7 @@ COPY app app
 COPY workers workers
 COPY migrations migrations
 COPY templates templates
+COPY data data
 COPY static static
 USER pairloop
 EXPOSE 8100

@@ -11,6 +11,9 @@ import typer
 
 from app import __version__
 from app.accounts.commands import commands as accounts
+from app.datasets.commands import commands as datasets
+from app.prompts.commands import commands as prompts
+from app.runs.commands import commands as runs
 from app.settings import settings
 from app.simulation.commands import commands as simulation
 
@@ -23,10 +26,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for room in (accounts, simulation):
+for room in (accounts, prompts, datasets, runs, simulation):
     app.add_typer(room)
 
-WITHOUT_DATABASE = ("up", "engine", "simulate")
+# They make their own database, need none, or go through the HTTP API.
+WITHOUT_DATABASE = ("up", "engine", "import", "export", "run", "simulate")
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")]
 Port = Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)]
@@ -71,7 +75,10 @@ def up(
     port: Port = settings.port,
     data: Annotated[Path, typer.Option(help="Directory for the database and everything made.")] = settings.data_dir,
 ) -> None:
-    """Start everything on this machine: Postgres, the pages, two workers and the language model."""
+    """Start everything on this machine.
+
+    Postgres, the pages, two workers and the language model run as children of this command and end with it.
+    """
     from app.up import CannotStart
     from app.up import up as start
 
@@ -88,7 +95,7 @@ def web(
     port: Port = settings.port,
     access_log: Annotated[bool, typer.Option(help="Log every request.")] = False,
 ) -> None:
-    """Serve the pages and the JSON API; run as many of these as you like."""
+    """Serve the pages and the JSON API. Any number of these may run."""
     import uvicorn
 
     uvicorn.run(
@@ -108,7 +115,10 @@ def worker(
     queues: Annotated[str, typer.Option(help="Queues to serve, separated by commas: default, train.")] = "default",
     concurrency: Annotated[int, typer.Option(help="Jobs at the same time.", min=1)] = 4,
 ) -> None:
-    """Do queued and periodic jobs; training runs in child processes of the worker for `train`."""
+    """Do queued and periodic jobs.
+
+    Training runs in child processes of the worker that serves the queue `train`.
+    """
     names = [name.strip() for name in queues.split(",") if name.strip()]
     importlib.import_module("workers.jobs").work(names, concurrency)
 
@@ -118,17 +128,27 @@ def worker(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def engine(context: typer.Context) -> None:
-    """Serve the base model and its adapters over an OpenAI-compatible API; takes --host and --port."""
+    """Serve the language model over HTTP.
+
+    It speaks the OpenAI-compatible API and loads checkpoints when they are first asked for.
+    """
     module = importlib.import_module("workers.language.engine")
     sys.exit(module.main(context.args))
 
 
-@app.command(epilog="Example: PAIRLOOP_DATABASE_URL=postgresql+psycopg://… pairloop migrate")
+@app.command(epilog="Example: PAIRLOOP_DATABASE_URL=postgresql+psycopg://user:password@host/name pairloop migrate")
 def migrate() -> None:
-    """Bring the database to the version of this program; run it once before a new version starts."""
+    """Bring the database up to date.
+
+    Run it once before a new version starts. Makes the first project where there is none.
+    """
     from app.database import migrate as bring_up_to_date
+    from app.database import open_session
+    from app.projects.first import make_first_project
 
     bring_up_to_date()
+    with open_session() as session:
+        make_first_project(session)
 
 
 def _running_database() -> str:

@@ -21,7 +21,10 @@ def run(
     params: Annotated[str, typer.Option(help="The run's parameters, as JSON.")] = "{}",
     wait: Annotated[bool, typer.Option(help="Return only when the run has finished.")] = False,
 ) -> None:
-    """Start a run and print it as JSON; with --wait a failed one gives exit status 1."""
+    """Start a run and print it as JSON.
+
+    With --wait the exit status is 1 when the run failed or was cancelled.
+    """
     try:
         chosen = json.loads(params)
     except json.JSONDecodeError as problem:
