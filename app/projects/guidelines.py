@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from app.errors import BadInput, NotFound
@@ -25,7 +26,7 @@ def current_of(session: Session, projects: Sequence[Project]) -> dict[int, Guide
     """The versions in force of several projects, by project id."""
     found = session.scalars(
         select(GuidelineVersion)
-        .distinct(GuidelineVersion.project_id)
+        .ext(distinct_on(GuidelineVersion.project_id))
         .where(GuidelineVersion.project_id.in_([project.id for project in projects]))
         .order_by(GuidelineVersion.project_id, GuidelineVersion.version.desc())
     )

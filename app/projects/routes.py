@@ -30,7 +30,8 @@ def projects_page(request: Request, session: Transaction, person: Person) -> Res
 
 @pages.get("/new")
 def new_project_page(request: Request, admin: Admin) -> Response:
-    return _new(request, {"base_model": settings.base_model, "labels_per_comparison": "1", "every": "200"})
+    usual = {"base_model": settings.base_model, "labels_per_comparison": "1", "every": "200"}
+    return _new(request, {"name": "", "guidelines": ""} | usual)
 
 
 def _new(request: Request, typed: dict[str, str], problem: str = "", status: int = 200) -> Response:

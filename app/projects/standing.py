@@ -50,14 +50,14 @@ def lines(session: Session, projects: Sequence[Project]) -> list[Line]:
             select(Answer.project_id, func.count())
             .where(Answer.project_id.in_(ids), Answer.verdict.in_(DECISIVE))
             .group_by(Answer.project_id)
-        )
+        ).all()
     )
     trained = dict(
         session.execute(
             select(Run.project_id, func.max(Run.finished_at))
             .where(Run.project_id.in_(ids), Run.kind.in_(TRAINING), Run.status == "succeeded")
             .group_by(Run.project_id)
-        )
+        ).all()
     )
     return [
         Line(project, comparisons.waiting(session, project.id), answers.get(project.id, 0), trained.get(project.id))

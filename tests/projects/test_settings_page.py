@@ -1,0 +1,118 @@
+"""The settings page: every field, what each mistake is told, who may save."""
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session
+
+from app.models import Project, User
+from app.projects.forms import as_typed
+from tests.people import browse_as, make_person, make_project
+
+PAGE = "/projects/garden/settings"
+
+
+@pytest.fixture
+def project(session: Session) -> Project:
+    return make_project(session)
+
+
+@pytest.fixture
+def bob(client: TestClient, session: Session) -> User:
+    person = make_person(session, "bob", "admin")
+    browse_as(client, session, person)
+    return person
+
+
+def test_every_field_is_saved(client: TestClient, project: Project, bob: User) -> None:
+    form = {
+        "name": "Pond",
+        "labels_per_comparison": "3",
+        "temperature": "0,7",
+        "top_p": "0.9",
+        "max_tokens": "64",
+        "stock": "20",
+        "full_distribution": "0",
+        "strengths": "2",
+        "rationale": "required",
+        "criteria": "helpful\r\n\r\n honest \r\n",
+        "every": "50",
+        "cron": "0 3 * * *",
+    }
+    answer = client.post(PAGE, data=form)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{PAGE}?saved=true")
+    assert (project.name, project.labels_per_comparison, project.restricted) == ("Pond", 3, False)
+    assert project.sampling == {
+        "temperature": 0.7, "top_p": 0.9, "max_tokens": 64, "stock": 20, "full_distribution": 0.0
+    }  # fmt: skip
+    assert project.labeling == {"strengths": 2, "rationale": "required", "criteria": ["helpful", "honest"]}
+    assert project.retraining == {"every": 50, "cron": "0 3 * * *"}
+    assert "Saved." in client.get(answer.headers["location"]).text
+
+
+def test_saving_what_is_shown_changes_nothing(client: TestClient, project: Project, bob: User) -> None:
+    before = as_typed(project)
+    assert client.post(PAGE, data=before).status_code == 303
+    assert as_typed(project) == before
+
+
+def test_an_empty_field_means_the_default(client: TestClient, project: Project, bob: User) -> None:
+    project.sampling, project.retraining = {"temperature": 0.5}, {"every": 5}
+    client.post(PAGE, data={"name": "Garden", "labels_per_comparison": "1"})
+    assert project.sampling == {}
+    assert project.retraining == {}
+    assert as_typed(project)["temperature"] == "0.9"
+
+
+@pytest.mark.parametrize(
+    ("form", "sentence"),
+    [
+        ({"name": ""}, "Give the project a name."),
+        ({"temperature": "hot"}, "The temperature must be a number, such as 0.9, not &#39;hot&#39;."),
+        ({"temperature": "nan"}, "temperature must be a number from 0.05 to 2"),
+        ({"temperature": "9"}, "temperature must be a number from 0.05 to 2, not 9.0."),
+        ({"max_tokens": "8.5"}, "The longest answer must be a whole number, such as 3, not &#39;8.5&#39;."),
+        ({"stock": "-1"}, "stock must be a number from 0"),
+        ({"labels_per_comparison": "99"}, "from 1 to 50, not 99."),
+        ({"strengths": "7"}, "strengths must be a number from 1 to 3, not 7."),
+        ({"rationale": "perhaps"}, "rationale must be off, optional or required"),
+        ({"criteria": "a\na"}, "each of them once"),
+        ({"every": "0"}, "every must be a number from 1"),
+        ({"cron": "nightly"}, "cron must have five fields"),
+    ],
+)
+def test_a_mistake_is_explained_nothing_changes_and_what_was_typed_stays(
+    client: TestClient, project: Project, bob: User, form: dict[str, str], sentence: str
+) -> None:
+    before = as_typed(project)
+    answer = client.post(PAGE, data=before | {"name": "Renamed <b>"} | form)
+    assert answer.status_code == 422
+    assert sentence in answer.text
+    if "name" not in form:
+        assert 'value="Renamed &lt;b&gt;"' in answer.text
+    assert as_typed(project) == before
+
+
+@pytest.mark.parametrize("roles", [(), ("annotator",), ("operator",), ("annotator", "operator")])
+def test_only_admins_see_and_change_them(
+    client: TestClient, session: Session, project: Project, roles: tuple[str, ...]
+) -> None:
+    mallory = make_person(session, "mallory", *roles)
+    browse_as(client, session, mallory)
+    assert client.get(PAGE).status_code == 403
+    for path, form in (
+        ("settings", {"name": "Mine"}),
+        ("members", {"email": mallory.email, "roles": "admin"}),
+        (f"members/{mallory.id}/remove", {}),
+        ("archive", {}),
+        ("restore", {}),
+    ):
+        assert client.post(f"/projects/garden/{path}", data=form).status_code == 403
+    assert (project.name, project.archived_at) == ("Garden", None)
+
+
+def test_archiving_puts_it_away_and_restoring_brings_it_back(client: TestClient, project: Project, bob: User) -> None:
+    assert client.post("/projects/garden/archive").headers["location"] == "/projects"
+    assert project.archived_at is not None
+    assert "Bring back" in client.get(PAGE).text
+    assert client.post("/projects/garden/restore").headers["location"] == "/projects/garden"
+    assert project.archived_at is None
