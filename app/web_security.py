@@ -22,6 +22,11 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
+REFUSAL = (
+    "This request came from another site and was refused. If you sent it from a page of Pairloop itself, the address "
+    "in your browser is not the one that Pairloop knows: whoever runs it has to set PAIRLOOP_PUBLIC_URL to it."
+)
+
 
 class WebSecurity:
     """Two promises: no other site can act for a signed-in person, and no page runs code that is not ours."""
@@ -32,10 +37,6 @@ class WebSecurity:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-            return
-        if scope["method"] not in SAFE_METHODS and is_cross_site(Headers(scope=scope)):
-            refusal = PlainTextResponse("This request came from another site and was refused.", 403)
-            await refusal(scope, receive, send)
             return
 
         async def send_with_headers(message: Message) -> None:
@@ -49,7 +50,10 @@ class WebSecurity:
                     headers.setdefault("Strict-Transport-Security", "max-age=31536000")
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        if scope["method"] not in SAFE_METHODS and is_cross_site(Headers(scope=scope)):
+            await PlainTextResponse(REFUSAL, 403)(scope, receive, send_with_headers)
+        else:
+            await self.app(scope, receive, send_with_headers)
 
 
 def is_cross_site(headers: Headers) -> bool:
