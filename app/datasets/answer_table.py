@@ -132,10 +132,14 @@ def write(
     return counts
 
 
-def preview(session: Session, project: Project, filters: Filters, rows: int) -> pa.RecordBatch:
-    """The newest few answers as a snapshot would hold them."""
+def preview(
+    session: Session, project: Project, filters: Filters, rows: int
+) -> tuple[pa.RecordBatch, Iterator[tuple[str, str]]]:
+    """The newest few answers as a snapshot would hold them, oldest first, and their rationales."""
     query = statement(project, filters).order_by(None).order_by(Answer.id.desc()).limit(rows)
-    return _batch(_turned(session.execute(query).all()), SCHEMA)
+    columns = _turned(session.connection().execute(query).all()[::-1])
+    said = zip((str(id) for id in columns.get("answer", ())), columns.get("rationale", ()), strict=True)
+    return _batch(columns, SCHEMA), said
 
 
 def statement(project: Project, filters: Filters) -> Select[*tuple[Any, ...]]:

@@ -1,6 +1,162 @@
-"""The door of app/datasets: pages and API."""
+"""The door of datasets: the exports page, a snapshot's page, and the JSON API of exports."""
 
-from fastapi import APIRouter
+from typing import Annotated, Any
 
-pages = APIRouter()
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.accounts.access import AdminOf, Person, page_context
+from app.database import Transaction
+from app.datasets import downloads, exports, previews, snapshots
+from app.datasets.filters import SOURCES, Filters
+from app.datasets.formats import FORMATS
+from app.datasets.layouts import LAYOUTS
+from app.errors import BadInput
+from app.models import FINISHED, PURPOSES, Export
+from app.templating import page
+
+pages = APIRouter(prefix="/projects/{slug}")
 api = APIRouter(prefix="/api/v1", tags=["datasets"])
+
+PAGE = 30
+
+
+class Choice(BaseModel):
+    """The form of the exports page; nothing ticked means everything."""
+
+    layout: str = "preference"
+    format: str = "jsonl"
+    simulated: bool = False
+    since: str = ""
+    until: str = ""
+    purposes: list[str] = []
+    sources: list[str] = []
+
+    def filters(self) -> Filters:
+        chosen = self.model_dump(include={"simulated", "since", "until"})
+        return Filters.from_json({**chosen, "purposes": self.purposes or None, "sources": self.sources or None})
+
+
+class Look(Choice):
+    """The same form as part of the page's address, with the place in the list below it."""
+
+    cursor: int | None = Field(None, ge=1)
+
+
+@pages.get("/exports")
+def exports_page(request: Request, access: AdminOf, session: Transaction, look: Annotated[Look, Query()]) -> Response:
+    """Three steps on one page: what, real rows of it, go; below, the earlier exports with their progress."""
+    problem, shown = "", None
+    try:
+        exports.check_names(look.layout, look.format)
+        shown = previews.preview(session, access.project, look.layout, look.filters())
+    except BadInput as refused:
+        problem = refused.message
+    values = {**page_context(access, "exports"), "look": look, "problem": problem, "preview": shown}
+    if request.headers.get("hx-target") == "export-preview":
+        # htmx asks for this part alone whenever the form changes.
+        return page(request, "datasets/_preview.html", values)
+    found = exports.newest(session, access.project, look.cursor, PAGE + 1)
+    values |= {
+        "purposes": PURPOSES,
+        "sources": SOURCES,
+        "exports": found[:PAGE],
+        "finished": FINISHED,
+        "next": found[PAGE - 1].id if len(found) > PAGE else None,
+    }
+    return page(request, "datasets/exports.html", values)
+
+
+@pages.post("/exports")
+def make_export(access: AdminOf, session: Transaction, choice: Annotated[Choice, Form()]) -> Response:
+    """Begin an export and go back to the page, where its progress is."""
+    export = exports.request(session, access, choice.layout, choice.format, choice.filters())
+    return RedirectResponse(f"/projects/{access.project.slug}/exports#export-{export.id}", 303)
+
+
+@pages.get("/exports/{export_id}")
+def export_progress(request: Request, access: AdminOf, session: Transaction, export_id: str) -> Response:
+    """One line of the list; asks for itself again until the export has ended."""
+    export = exports.find(session, access.person, export_id)
+    return page(
+        request, "datasets/_export.html", {**page_context(access, "exports"), "export": export, "finished": FINISHED}
+    )
+
+
+@pages.post("/exports/{export_id}/cancel")
+def cancel_export(access: AdminOf, session: Transaction, export_id: str) -> Response:
+    """Stop an export that is not finished."""
+    export = exports.find(session, access.person, export_id)
+    exports.cancel(session, export)
+    return RedirectResponse(f"/projects/{access.project.slug}/exports#export-{export.id}", 303)
+
+
+@pages.get("/snapshots/{sha256}")
+def snapshot_page(request: Request, access: AdminOf, session: Transaction, sha256: str) -> Response:
+    """What a snapshot holds, what it left out and why, and the hashes of its files."""
+    snapshot = snapshots.find(session, access.project, sha256)
+    values = {
+        **page_context(access, "exports"),
+        "snapshot": snapshot,
+        "card": snapshot.manifest,
+        "exports": exports.of_snapshot(session, snapshot),
+    }
+    return page(request, "datasets/snapshot.html", values)
+
+
+class ExportRequest(BaseModel):
+    """`filters`: `simulated` (false), `since` and `until` (times), `purposes` and `sources` (lists)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    layout: str = Field("preference", examples=list(LAYOUTS))
+    format: str = Field("jsonl", examples=list(FORMATS))
+    filters: dict[str, Any] = Field(default_factory=dict, examples=[{"simulated": False, "purposes": ["train"]}])
+
+
+@api.post("/projects/{slug}/exports", status_code=202)
+def start_export(access: AdminOf, session: Transaction, body: ExportRequest) -> dict[str, Any]:
+    """Begin an export; read it again until its status is `succeeded`, then fetch its file."""
+    filters = Filters.from_json(body.filters)
+    return exports.as_json(exports.request(session, access, body.layout, body.format, filters))
+
+
+@api.get("/projects/{slug}/exports")
+def list_exports(
+    access: AdminOf,
+    session: Transaction,
+    cursor: Annotated[int | None, Query(ge=1)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = PAGE,
+) -> dict[str, Any]:
+    """The project's exports, newest first."""
+    found = exports.newest(session, access.project, cursor, limit + 1)
+    more = str(found[limit - 1].id) if len(found) > limit else None
+    return {"items": [exports.as_json(export) for export in found[:limit]], "next": more}
+
+
+@api.get("/exports/{export_id}")
+def read_export(person: Person, session: Transaction, export_id: str) -> dict[str, Any]:
+    """Status, progress and, once it succeeded, size, hash and addresses of the file and its manifest."""
+    return exports.as_json(exports.find(session, person, export_id))
+
+
+@api.get("/exports/{export_id}/file", response_class=Response)
+@api.head("/exports/{export_id}/file", response_class=Response, include_in_schema=False)
+def export_file(request: Request, person: Person, session: Transaction, export_id: str) -> Response:
+    """The bare data; resumable (Range), its entity tag is the file's SHA-256."""
+    return downloads.send(request, _stored(exports.find(session, person, export_id)))
+
+
+def _stored(export: Export) -> downloads.StoredFile:
+    url = exports.finished(export)
+    kind = FORMATS[export.format].media_type
+    return downloads.StoredFile(url, export.manifest["file"], kind, export.manifest["sha256"], export.manifest["bytes"])
+
+
+@api.get("/exports/{export_id}/manifest")
+def export_manifest(person: Person, session: Transaction, export_id: str) -> dict[str, Any]:
+    """What the file holds, what was left out and why, its hash, and the snapshot it was made from."""
+    export = exports.find(session, person, export_id)
+    exports.finished(export)
+    return export.manifest
