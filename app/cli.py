@@ -38,9 +38,10 @@ Port = Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)]
 
 def main() -> None:
     """Run the command line."""
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO
-    )
+    style = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(format=style, datefmt="%H:%M:%S", level=logging.INFO)
+    for chatty in ("alembic", "httpx", "procrastinate"):  # each step and each look at the clock
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     app()
 
 
@@ -120,6 +121,7 @@ def worker(
     Training runs in child processes of the worker that serves the queue `train`.
     """
     names = [name.strip() for name in queues.split(",") if name.strip()]
+    logging.getLogger(__name__).info("Serving the queues %s.", ", ".join(names))
     importlib.import_module("workers.jobs").work(names, concurrency)
 
 
