@@ -170,15 +170,17 @@ class PpoHyper(Hyper):
         "thorough": {"updates": 28, "train_layers": 0, "heldout_answers": 96},
     }
     tiny: ClassVar[dict[str, Any]] = {
-        "updates": 4,
-        "batch": 16,
+        "updates": 6,
+        "batch": 32,
         "max_new_tokens": 16,
-        "minibatches": 2,
-        "warmup_steps": 2,
+        "minibatches": 4,
+        "learning_rate": 2e-3,
+        "warmup_steps": 4,
         "rank": 4,
         "alpha": 8,
         "train_layers": 0,
-        "heldout_answers": 16,
+        "missing_eos_penalty": 0.5,
+        "heldout_answers": 48,
         "save_every": 1,
     }
 

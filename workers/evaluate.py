@@ -1,0 +1,189 @@
+"""An `evaluate` run: the candidate's answers to held-out prompts against the policy in use and against the base model.
+
+Answers are drawn as people see them (nucleus sampling); the reward model says which of two is better. A simulation of
+a blind test, not a replacement for one: it knows only what the reward model knows.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+
+from app.runs.hyper import EvaluateHyper
+from workers import artifacts
+from workers.iteration import Context, IterationSpec, Parent, Stopped
+from workers.language import adapters
+from workers.language.decode import Sampled, generate
+from workers.language.errors import Stopped as SamplingStopped
+from workers.language.logprobs import response_logprobs
+from workers.language.model import LanguageModel, load
+from workers.language.sampling import Settings
+from workers.language.tokens import decode
+from workers.ppo.math import distinct_share, kl_k1
+from workers.prompts import Prompt, for_judging, read_prompts
+from workers.reward import head
+from workers.reward.loss import Floats, Outcomes, sigmoid
+from workers.reward.model import RewardModel, batches, load_reward, score_all
+from workers.reward.report import wilson
+
+SEED, KL_SEED = 800_000_011, 900_000_011
+SHOWN = 8
+REPEATED = 1.5
+"""A candidate whose answers repeat themselves this many times more than the base model's is not let through."""
+
+
+class Answers(NamedTuple):
+    """What one policy said to P prompts, K answers each."""
+
+    scores: Floats
+    """Normalised rewards, [P, K]."""
+    lengths: Floats
+    """Tokens, [P, K]."""
+    ended: float
+    """Share that came to an end by itself."""
+    repetition: float
+    """Share of an answer's trigrams that it had said before, on average."""
+    distinct: float
+    """Share of different trigrams among all first answers' trigrams."""
+    texts: list[str]
+    """The first answer to each prompt."""
+
+
+def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
+    """Compare a candidate with the policy in use and with the base model, and say whether it should take over."""
+    hyper, lm = cast(EvaluateHyper, spec.hyper), load(spec.base_model)
+    assert spec.parents.reward is not None
+    assert spec.candidate is not None
+    assert spec.prompts is not None
+    reward = load_reward(lm, spec.parents.reward.url, spec.parents.reward.sha256)
+    prompts = for_judging(read_prompts(lm, spec.prompts))[: hyper.prompts]
+    # 1. Every policy answers the same prompts with the same seeds.
+    contestants: dict[str, Parent | None] = {"candidate": spec.candidate, "base": None}
+    if spec.parents.policy is not None:
+        contestants["opponent"] = spec.parents.policy
+    answers: dict[str, Answers] = {}
+    for number, (name, checkpoint) in enumerate(contestants.items(), start=1):
+        if checkpoint is not None:
+            adapters.attach(lm, name, artifacts.read(checkpoint.url, checkpoint.sha256))
+        try:
+            answers[name] = _answer(lm, reward, prompts, hyper, spec.seed, name if checkpoint else None, context)
+        except SamplingStopped:
+            raise Stopped from None
+        context.report("evaluate", number, len(contestants) + 1, {"reward": float(answers[name].scores.mean())})
+    # 2. How far is the candidate from the base model? Over the whole distribution, as PPO's budget means it.
+    kl = _kl(lm, prompts, hyper, spec.seed)
+    # 3. Who wins?
+    candidate, base, opponent = answers["candidate"], answers["base"], answers.get("opponent", answers["base"])
+    metrics = _metrics(candidate, opponent, base) | {"kl": kl}
+    passed, why = gate(metrics, spec.parents.policy, hyper)
+    context.samples(
+        [
+            {"prompt": prompt.text, "before": before, "after": after}
+            for prompt, before, after in zip(prompts, opponent.texts, candidate.texts, strict=True)
+        ][:SHOWN]
+    )
+    context.report("evaluate", len(contestants) + 1, len(contestants) + 1, metrics, why)
+    named = spec.parents.policy.id if spec.parents.policy else "base"
+    return {"metrics": {**metrics, "opponent": named}, "gate": {"passed": passed, "why": why}}
+
+
+def win_matrix(ours: Floats, theirs: Floats) -> Floats:
+    """Return the share of wins per prompt, [P], from scores [P, K]: every answer against every one; equal is half."""
+    lead = ours[:, :, None] - theirs[:, None, :]
+    return np.asarray(((lead > 0) + 0.5 * (lead == 0)).mean((1, 2)), dtype=np.float64)
+
+
+def length_controlled(ours: Answers, theirs: Answers) -> float:
+    """Return the win rate at equal length: logistic regression of winning on the difference in length, at 0.
+
+    The idea of AlpacaEval's length-controlled win rate (Dubois et al. 2024), with one covariate.
+    """
+    lead = (ours.scores[:, :, None] - theirs.scores[:, None, :]).reshape(-1)
+    longer = (ours.lengths[:, :, None] - theirs.lengths[:, None, :]).reshape(-1)
+    differences = np.stack([np.ones_like(longer), longer / (longer.std() + 1e-6)], axis=1)
+    decided = np.flatnonzero(lead)
+    won = lead[decided] > 0
+    low = np.where(won, 2, 0).astype(np.int64)
+    outcomes = Outcomes(decided, low, low + 1, np.ones(len(decided)))
+    return float(sigmoid(head.fit(differences, outcomes, 1.0, np.array([0.0])).theta[:1])[0])
+
+
+def gate(metrics: dict[str, float], policy: Parent | None, hyper: EvaluateHyper) -> tuple[bool, str]:
+    """Say whether the candidate should take over, with a sentence that says why or what to do."""
+    against = "the policy in use" if policy else "the base model"
+    low, high = metrics["win_low"], metrics["win_high"]
+    figures = (
+        f"{metrics['win_rate']:.0%} [{low:.0%}, {high:.0%}] of {metrics['prompts']:.0f} prompts against {against} "
+        f"({metrics['win_length_controlled']:.0%} at equal length)"
+    )
+    if low <= 0.5:
+        return False, f"The candidate's win rate may be chance: {figures}. Label more and train again, or promote it."
+    if metrics["kl"] > hyper.kl_budget:
+        far = f"{metrics['kl']:.1f} nats from the base model; the budget is {hyper.kl_budget:g}"
+        return False, f"The candidate wins {figures}, but is {far}. Train with a smaller KL budget, or promote it."
+    if metrics["repetition"] > REPEATED * metrics["repetition_base"] + 0.05:
+        said = f"{metrics['repetition']:.0%} of its trigrams (base model: {metrics['repetition_base']:.0%})"
+        return False, f"The candidate wins {figures}, but repeats {said}. Read its answers before you promote it."
+    return True, f"The candidate wins {figures}, {metrics['kl']:.1f} nats from the base model."
+
+
+def _answer(
+    lm: LanguageModel,
+    reward: RewardModel,
+    prompts: Sequence[Prompt],
+    hyper: EvaluateHyper,
+    seed: int,
+    adapter: str | None,
+    context: Context,
+) -> Answers:
+    settings = Settings(hyper.temperature, hyper.top_p, hyper.max_new_tokens)
+    ids = [prompt.ids for prompt in prompts]
+    drawn = generate(lm, ids, hyper.answers_per_prompt, settings, SEED + seed, adapter, context.should_stop)
+    flat: list[Sampled] = [one for several in drawn for one in several]
+    raw = score_all(reward, [(one.prompt_ids, one.token_ids) for one in flat])
+    shape = (len(prompts), hyper.answers_per_prompt)
+    return Answers(
+        scores=reward.normalised(raw).double().numpy().reshape(shape),
+        lengths=np.array([float(len(one.token_ids)) for one in flat]).reshape(shape),
+        ended=sum(one.finish == "stop" for one in flat) / len(flat),
+        repetition=sum(1 - distinct_share([one.token_ids]) for one in flat) / len(flat),
+        distinct=distinct_share([several[0].token_ids for several in drawn]),
+        texts=[decode(lm, several[0].token_ids) for several in drawn],
+    )
+
+
+def _kl(lm: LanguageModel, prompts: Sequence[Prompt], hyper: EvaluateHyper, seed: int) -> float:
+    """Return the candidate's mean KL to the base model in nats per answer, over its own whole distribution."""
+    settings = Settings(1.0, 1.0, hyper.max_new_tokens)
+    drawn = generate(lm, [prompt.ids for prompt in prompts], 1, settings, KL_SEED + seed, "candidate")
+    rows = [(one.prompt_ids, one.token_ids) for (one,) in drawn]
+    total = 0.0
+    with torch.no_grad():
+        for batch in batches(rows, 16):
+            some = [rows[index] for index in batch]
+            with adapters.using(lm, "candidate"):
+                logp, mask = response_logprobs(lm, some)
+            reference, _ = response_logprobs(lm, some)
+            total += float(kl_k1(logp, reference, mask).sum())
+    return total / len(rows)
+
+
+def _metrics(candidate: Answers, opponent: Answers, base: Answers) -> dict[str, float]:
+    prompts = len(candidate.scores)
+    metrics = {"prompts": float(prompts)}
+    for prefix, other in (("win", opponent), ("win_base", base)):
+        rate = float(win_matrix(candidate.scores, other.scores).mean())
+        # Answers to one prompt stand or fall together, so the interval counts prompts.
+        low, high = wilson(rate * prompts, prompts)
+        metrics |= {f"{prefix}_rate": rate, f"{prefix}_low": low, f"{prefix}_high": high}
+    metrics["win_length_controlled"] = length_controlled(candidate, opponent)
+    for suffix, one in (("", candidate), ("_opponent", opponent), ("_base", base)):
+        metrics |= {
+            f"reward{suffix}": float(one.scores.mean()),
+            f"length{suffix}": float(one.lengths.mean()),
+            f"eos_rate{suffix}": one.ended,
+            f"repetition{suffix}": one.repetition,
+            f"distinct{suffix}": one.distinct,
+        }
+    return metrics

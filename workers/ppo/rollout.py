@@ -1,0 +1,144 @@
+"""Draw answers from the policy and find out all that PPO needs of them: log-probabilities, reference, score, states.
+
+Policy, base model and reward model share one trunk. Blocks below every adapter run once for all three.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from workers.language.adapters import using
+from workers.language.decode import Sampled, generate
+from workers.language.layers import LAST, states_above, states_at
+from workers.language.logprobs import Row, token_logprobs
+from workers.language.model import LanguageModel
+from workers.language.sampling import Settings
+from workers.ppo import math as ppo
+from workers.reward.model import RewardModel
+
+POLICY = "policy"
+MICRO_ROWS = 8
+"""Answers whose activations are held at once."""
+
+
+class Trunk(NamedTuple):
+    """One model in memory: the base, the policy's adapter from block `lower` on, the reward model."""
+
+    lm: LanguageModel
+    reward: RewardModel
+    lower: int
+
+    def policy_states(self, rows: Sequence[Row], lower: Tensor | None) -> Tensor:
+        """Return the policy's last states [B, S, D]; `lower` holds the states below its adapter, if kept."""
+        with using(self.lm, POLICY):
+            if lower is None:
+                return states_at(self.lm, rows, [LAST])[LAST]
+            return states_above(self.lm, lower, self.lower)
+
+
+class Rollout(NamedTuple):
+    """N answers of at most T tokens; tensors are float32 on the CPU unless said otherwise."""
+
+    rows: list[Row]
+    mask: Tensor
+    """True on real tokens, bool [N, T]."""
+    ended: Tensor
+    """Whether the answer came to its end by itself, bool [N]."""
+    logp: Tensor
+    """Log-probability of every token under the policy that drew it, by the training path, [N, T]."""
+    reference: Tensor
+    """The same under the base model, [N, T]."""
+    score: Tensor
+    """Normalised reward of each answer, before clipping and penalties, [N]."""
+    hidden: Tensor
+    """The policy's last states from which each token was drawn, [N, T, D]."""
+    lower: dict[int, Tensor]
+    """The states below the policy's adapter of each micro-batch, by its first row; empty if every block is adapted."""
+    gap: float
+    """Mean distance of the sampler's own log-probabilities from `logp`, in nats."""
+
+    def lengths(self) -> Tensor:
+        """Return the number of tokens of every answer, [N]."""
+        return self.mask.sum(1)
+
+    def kl(self) -> float:
+        """Return the mean KL to the base model per answer, in nats (k1 summed over tokens)."""
+        return float(ppo.kl_k1(self.logp, self.reference, self.mask).sum(1).mean())
+
+    def kl_k3(self) -> float:
+        """Return the same by the estimator that is never negative."""
+        return float(ppo.kl_k3(self.logp, self.reference, self.mask).sum(1).mean())
+
+    def rewards(self, clip: float, penalty: float) -> Tensor:
+        """Return what each answer earns, [N]: its score clipped to +-`clip`, less `penalty` if it did not end."""
+        return self.score.clamp(-clip, clip) - penalty * (~self.ended).float()
+
+
+def micro_batches(rows: Sequence[Row], minibatches: Sequence[Sequence[int]]) -> list[list[list[int]]]:
+    """Return each minibatch as lists of at most MICRO_ROWS rows of like length."""
+    found = []
+    for members in minibatches:
+        order = sorted(members, key=lambda index: (len(rows[index][0]) + len(rows[index][1]), index))
+        found.append([order[start : start + MICRO_ROWS] for start in range(0, len(order), MICRO_ROWS)])
+    return found
+
+
+def draw(
+    trunk: Trunk,
+    prompts: Sequence[list[int]],
+    tokens: int,
+    seed: int,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[Sampled]:
+    """Draw one answer per prompt from the whole distribution of the policy at temperature 1; answer i has seed + i."""
+    settings = Settings(temperature=1.0, top_p=1.0, max_tokens=tokens)
+    return [one for (one,) in generate(trunk.lm, prompts, 1, settings, seed, POLICY, should_stop)]
+
+
+def look_at(trunk: Trunk, drawn: Sequence[Sampled], micros: Sequence[Sequence[int]], keep: bool) -> Rollout:
+    """Run base model, reward model and policy over drawn answers; `micros` are the micro-batches to do it in.
+
+    `keep` says whether the states below the policy's adapter are kept for training.
+    """
+    lm, lower = trunk.lm, trunk.lower
+    rows = [(one.prompt_ids, one.token_ids) for one in drawn]
+    count, longest = len(rows), max(len(response) for _, response in rows)
+    width = lm.model.config.hidden_size
+    mask = torch.arange(longest) < torch.tensor([len(response) for _, response in rows])[:, None]
+    logp, reference, sampled = torch.zeros(3, count, longest)
+    score, hidden = torch.zeros(count), torch.zeros(count, longest, width, dtype=lm.dtype)
+    kept: dict[int, Tensor] = {}
+    for index, one in enumerate(drawn):
+        sampled[index, : len(one.logprobs)] = torch.tensor(one.logprobs)
+    with torch.no_grad():
+        for micro in micros:
+            some = [rows[index] for index in micro]
+            layers = {LAST, *trunk.reward.base_layers(), *([lower] if lower else [])}
+            base = states_at(lm, some, sorted(layers))
+            states = trunk.policy_states(some, base[lower] if lower else None)
+            _put(reference, micro, token_logprobs(lm, base[LAST], some)[0])
+            _put(logp, micro, token_logprobs(lm, states, some)[0])
+            _put(hidden, micro, before_tokens(states, some))
+            raw = trunk.reward.scores(some, base if trunk.reward.base_layers() else None)
+            score[micro] = trunk.reward.normalised(raw).cpu()
+            if keep and lower:
+                kept[micro[0]] = base[lower]
+    gap = float((sampled - logp)[mask].abs().mean())
+    ended = torch.tensor([one.finish == "stop" for one in drawn])
+    return Rollout(rows, mask, ended, logp, reference, score, hidden, kept, gap)
+
+
+def before_tokens(states: Tensor, rows: Sequence[Row]) -> Tensor:
+    """Return from states [B, S, D] those that predict each response token, [B, R, D]; 0 beyond a row's response."""
+    found = states.new_zeros(len(rows), max(len(response) for _, response in rows), states.shape[2])
+    for index, (prompt, response) in enumerate(rows):
+        found[index, : len(response)] = states[index, len(prompt) - 1 : len(prompt) - 1 + len(response)]
+    return found
+
+
+def _put(target: Tensor, rows: Sequence[int], values: Tensor) -> None:
+    """Write values [b, r, ...] into the first r columns of some rows of target [N, T, ...]."""
+    for place, row in enumerate(rows):
+        target[row, : values.shape[1]] = values[place].to(device=target.device, dtype=target.dtype)

@@ -1,0 +1,150 @@
+"""One PPO update: what each token of a rollout is worth, the steps that follow from it, and the figures to watch."""
+
+import math
+import random
+import resource
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from app.runs.hyper import PpoHyper
+from workers.language.logprobs import token_logprobs
+from workers.ppo import math as ppo
+from workers.ppo.rollout import Rollout, Trunk
+from workers.prompts import Prompt
+
+EXACT, ROUNDED = 1e-4, 0.1
+"""How far the first ratio may be from 1: in float32, and in bf16 (measured: 0)."""
+SAMPLER_EXACT, SAMPLER_ROUNDED = 1e-3, 0.15
+"""How far the sampler's log-probabilities may lie from the trainer's on average, in nats (measured in bf16: 0.04)."""
+
+
+class Advantages(NamedTuple):
+    """What each token of a rollout is worth, and the figures that came up on the way."""
+
+    values: Tensor
+    """Whitened advantages [N, T]."""
+    head: ppo.RidgeValue
+    """The value head after it has learned from this rollout."""
+    metrics: dict[str, float]
+
+
+def advantages_of(rollout: Rollout, hyper: PpoHyper, beta: float, value: ppo.RidgeValue) -> Advantages:
+    """Return whitened advantages; the value head predicts the rollout first and learns from it afterwards."""
+    earned = rollout.rewards(hyper.score_clip, hyper.missing_eos_penalty)
+    k1 = ppo.kl_k1(rollout.logp, rollout.reference, rollout.mask)
+    rewards = ppo.token_rewards(earned, k1, rollout.mask, beta)
+    targets = ppo.returns(rewards, rollout.mask)
+    predicted = value.predict(rollout.hidden, rollout.mask)
+    raw = ppo.gae(rewards, predicted, rollout.mask, hyper.gae_lambda)
+    explained = ppo.explained_variance(predicted, targets, rollout.mask)
+    learned = value.learn(rollout.hidden, targets, rollout.mask)
+    return Advantages(ppo.whiten(raw, rollout.mask), learned, {"explained_variance": explained})
+
+
+def learn(
+    trunk: Trunk,
+    rollout: Rollout,
+    advantages: Tensor,
+    micros: Sequence[Sequence[Sequence[int]]],
+    policy: Sequence[nn.Parameter],
+    optimiser: torch.optim.Optimizer,
+    hyper: PpoHyper,
+    steps_done: int,
+) -> dict[str, float]:
+    """Take one optimiser step per minibatch and epoch; a step whose gradient is not finite is left out.
+
+    `micros` holds the minibatches as micro-batches; `steps_done` counts the steps of earlier updates, for the warm-up.
+    Raises RuntimeError if the very first ratio is not 1: then sampler and trainer do not mean the same policy.
+    """
+    device, norms, clipped, tokens, ratio_max, skipped = trunk.lm.device, [], 0, 0, 0.0, 0
+    for number, step in enumerate([step for _ in range(hyper.epochs) for step in micros]):
+        for group in optimiser.param_groups:
+            group["lr"] = hyper.learning_rate * min(1.0, (steps_done + number + 1) / max(1, hyper.warmup_steps))
+        optimiser.zero_grad()
+        members = [row for micro in step for row in micro]
+        step_tokens = int(rollout.mask[members].sum())
+        for micro in step:
+            rows = [rollout.rows[row] for row in micro]
+            states = trunk.policy_states(rows, rollout.lower.get(micro[0]))
+            logp, mask = token_logprobs(trunk.lm, states, rows)
+            old, worth = (one[list(micro), : mask.shape[1]].to(device) for one in (rollout.logp, advantages))
+            found = ppo.policy_loss(logp, old, worth, mask, hyper.clip, step_tokens)
+            torch.autograd.backward(found.loss)
+            clipped, ratio_max = clipped + int(found.clipped), max(ratio_max, float(found.ratio_max))
+        tokens += step_tokens
+        if number == 0:
+            first_ratio = ratio_max
+            check("The first ratios", first_ratio, EXACT, ROUNDED, trunk.lm.dtype)
+        norm = float(nn.utils.clip_grad_norm_(policy, 1.0))
+        norms.append(norm)
+        if math.isfinite(norm):
+            optimiser.step()
+        else:
+            skipped += 1
+    return {
+        "grad_norm": sum(norms) / len(norms),
+        "clip_fraction": clipped / tokens,
+        "ratio_max": 1 + ratio_max,
+        "first_ratio": 1 + first_ratio,
+        "steps_skipped": float(skipped),
+    }
+
+
+def figures(rollout: Rollout, hyper: PpoHyper) -> dict[str, float]:
+    """Return what is shown of a rollout.
+
+    Raises RuntimeError if the sampler's log-probabilities are not the trainer's.
+    """
+    dtype = rollout.hidden.dtype
+    check("The sampler's log-probabilities", rollout.gap, SAMPLER_EXACT, SAMPLER_ROUNDED, dtype)
+    return {
+        "reward": float(rollout.rewards(hyper.score_clip, hyper.missing_eos_penalty).mean()),
+        "score": float(rollout.score.mean()),
+        "kl": rollout.kl(),
+        "kl_k3": rollout.kl_k3(),
+        "entropy": ppo.entropy_estimate(rollout.logp, rollout.mask),
+        "length": float(rollout.lengths().float().mean()),
+        "eos_rate": float(rollout.ended.float().mean()),
+        "tokens": float(rollout.mask.sum()),
+        "sampler_gap": rollout.gap,
+        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3),
+    }
+
+
+def check(what: str, distance: float, exact: float, rounded: float, dtype: torch.dtype) -> None:
+    """Raise RuntimeError if two ways to the same probability lie further apart than rounding explains."""
+    most = exact if dtype == torch.float32 else rounded
+    if not distance <= most:
+        raise RuntimeError(
+            f"{what} lie {distance:.2g} from what they must be; rounding explains at most {most:g}. "
+            "Nothing was promoted. Report this with the run's specification."
+        )
+
+
+def prompts_of_update(prompts: Sequence[Prompt], update: int, hyper: PpoHyper, seed: int) -> list[list[int]]:
+    """Return the prompts' ids for one update, each as often as it is answered; every prompt once before any twice."""
+    different = hyper.batch // hyper.answers_per_prompt
+    chosen = []
+    for index in range(update * different, (update + 1) * different):
+        order = list(range(len(prompts)))
+        random.Random(seed * 1_000_003 + index // len(prompts)).shuffle(order)
+        chosen.append(prompts[order[index % len(prompts)]].ids)
+    return [ids for ids in chosen for _ in range(hyper.answers_per_prompt)]
+
+
+def minibatches_of(count: int, parts: int, seed: int) -> list[list[int]]:
+    """Return the rows 0 to count - 1 in `parts` random groups of nearly the same size."""
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    return [order[part::parts] for part in range(parts)]
+
+
+def put(policy: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
+    """Write values into the policy's parameters."""
+    with torch.no_grad():
+        for parameter, one in zip(policy, values, strict=True):
+            parameter.copy_(one)
