@@ -44,7 +44,8 @@ def ago(moment: datetime | None) -> Markup:
         return Markup("–")
     seconds = (datetime.now(UTC) - moment).total_seconds()
     for size, one, many in ((86400, "day", "days"), (3600, "hour", "hours"), (60, "minute", "minutes")):
-        n = int(abs(seconds) // size)
+        # What begins seven days from now is in 7 days a moment later too; what is past has been so for whole ones.
+        n = int(seconds // size) if seconds > 0 else round(-seconds / size)
         if n:
             words = f"{n} {one if n == 1 else many}"
             break
@@ -70,6 +71,13 @@ def figure(number: float | None, digits: int = 2) -> str:
     return f"{number:,}" if isinstance(number, int) else f"{number:,.{digits}f}"
 
 
+def short(number: float | None) -> str:
+    """A number of any size to four digits, for axes and long tables."""
+    if number is None:
+        return "–"
+    return f"{number:,.0f}" if float(number).is_integer() and abs(number) < 1e15 else f"{number:.4g}"
+
+
 @pass_context
 def asset(context: Context, name: str) -> str:
     """The address of a file under static/, changed with every change of the file so browsers may cache it for ever."""
@@ -77,7 +85,7 @@ def asset(context: Context, name: str) -> str:
     return f"/static/{escape(name)}?{int(path.stat().st_mtime) if path.exists() else __version__}"
 
 
-environment.filters.update(ago=ago, percent=percent, figure=figure, markdown=markdown)
+environment.filters.update(ago=ago, percent=percent, figure=figure, short=short, markdown=markdown)
 environment.globals.update(asset=asset, version=__version__, public_url=settings.public_url)
 
 

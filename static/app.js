@@ -25,6 +25,9 @@ document.addEventListener("submit", (event) => {
   if (sentence && !window.confirm(sentence)) event.preventDefault();
 });
 
+// On a phone the places of a project are one line that scrolls.
+document.querySelector(".places [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+
 // Copying needs a secure context; elsewhere the button stays hidden and the text can be selected.
 if (navigator.clipboard)
   for (const button of document.querySelectorAll("[data-copy]")) {

@@ -12,7 +12,6 @@ from app.projects import guidelines, projects, standing
 from app.projects.forms import number, served_bases
 from app.projects.schemas import NewProject, ProjectChanges, ProjectList, ShownProject
 from app.projects.settings_page import pages as settings_pages
-from app.rendering import markdown
 from app.settings import settings
 from app.templating import page
 
@@ -78,12 +77,10 @@ pages.include_router(settings_pages)
 @pages.get("/{slug}")
 def project_page(request: Request, session: Transaction, access: MemberOf) -> Response:
     stands = standing.of(session, access.project)
-    text = guidelines.current(session, access.project)
     values = {
         "stands": stands,
         "next_sentences": standing.what_happens_next(access.project, stands),
-        "guidelines": text,
-        "guidelines_html": markdown(text.text) if text else "",
+        "guidelines": guidelines.current(session, access.project),
     }
     return page(request, "projects/project.html", page_context(access, "project") | values)
 
@@ -106,7 +103,6 @@ def _guidelines(
     values = {
         "shown": shown,
         "newest": newest,
-        "html": markdown(shown.text) if shown else "",
         "versions": guidelines.versions(session, access.project),
         "typed": typed or (newest.text if newest else ""),
         "problem": problem,
