@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from sqlalchemy.exc import OperationalError
 
 from app import __version__
 from app.accounts.commands import commands as accounts
@@ -42,7 +43,10 @@ def main() -> None:
     logging.basicConfig(format=style, datefmt="%H:%M:%S", level=logging.INFO)
     for chatty in ("alembic", "httpx", "procrastinate"):  # each step and each look at the clock
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    app()
+    try:
+        app()
+    except OperationalError as problem:
+        sys.exit(f"The database does not answer: {str(problem.orig).splitlines()[0]}. Check PAIRLOOP_DATABASE_URL.")
 
 
 def fail(sentence: str) -> NoReturn:
@@ -80,13 +84,14 @@ def up(
 
     Postgres, the pages, two workers and the language model run as children of this command and end with it.
     """
+    from app.embedded_postgres import PostgresError
     from app.up import CannotStart
     from app.up import up as start
 
     settings.host, settings.port, settings.data_dir = host, port, data.expanduser().resolve()
     try:
         start()
-    except CannotStart as problem:
+    except (CannotStart, PostgresError) as problem:
         fail(str(problem))
 
 

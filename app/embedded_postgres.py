@@ -120,7 +120,7 @@ class Server:
             raise PostgresError(
                 f"Postgres must not run as root, and the user {self._account.pw_name} cannot enter {self.home}. "
                 "Choose a data directory that other users may pass through, "
-                "for example PAIRLOOP_DATA_DIR=/var/lib/pairloop."
+                "for example PAIRLOOP_DATA_DIR=/var/lib/pairloop (make run DATA=/var/lib/pairloop)."
             )
 
     @contextlib.contextmanager

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-from app.embedded_postgres import PostgresError, Server
+from app.embedded_postgres import Server
 from app.private_files import make_private_directory, write_private
 from app.settings import settings
 from app.supervisor import Child, Log, Supervisor, program
@@ -30,8 +30,10 @@ class Stopping:
 
     def __init__(self) -> None:
         self.requests = 0
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._request)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to go on
+            signal.signal(signal.SIGHUP, self._request)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requests += 1
@@ -46,22 +48,19 @@ class Stopping:
 def up() -> None:
     """Start everything as `settings` say, and return when all of it has ended again.
 
-    Raises CannotStart with a sentence.
+    Raises CannotStart or PostgresError with a sentence.
     """
     stopping, log = Stopping(), Log(sys.stderr)
     with contextlib.ExitStack() as stack:
-        try:
-            make_private_directory(settings.data_dir)
-            stack.enter_context(_the_only_one())
-            _check_address()
-            _choose_secret()
-            server = None
-            if not settings.database_url:
-                server = Server(settings.data_dir / "postgres").start()
-                stack.callback(server.stop)
-                settings.database_url = server.url()
-        except (PostgresError, OSError) as problem:
-            raise CannotStart(str(problem)) from problem
+        _prepare_directory()
+        stack.enter_context(_the_only_one())
+        _check_address()
+        _choose_secret()
+        server = None
+        if not settings.database_url:
+            server = Server(settings.data_dir / "postgres").start()
+            stack.callback(server.stop)
+            settings.database_url = server.url()
         link = _prepare_database()
         own_engine = "engine_url" not in settings.model_fields_set
         if own_engine:
@@ -95,6 +94,16 @@ def _add_the_others(supervisor: Supervisor, own_engine: bool) -> None:
 
 def _start(supervisor: Supervisor, child: Child) -> None:
     supervisor.add(child)
+
+
+def _prepare_directory() -> None:
+    try:
+        make_private_directory(settings.data_dir)
+    except OSError as problem:
+        raise CannotStart(
+            f"Pairloop cannot use {settings.data_dir} ({problem.strerror}). Choose another data directory: "
+            "pairloop up --data DIRECTORY, or make run DATA=DIRECTORY"
+        ) from problem
 
 
 @contextlib.contextmanager
@@ -134,6 +143,7 @@ def _check_address() -> None:
 
 
 def _choose_secret() -> None:
+    """Keep the secret that signs short-lived values in the data directory, unless the settings have one."""
     path = settings.data_dir / "secret-key"
     if not settings.secret_key:
         if not path.exists():
