@@ -9,6 +9,8 @@ import httpx
 
 from app.simulation.gold import Rule
 
+GONE = 410
+"""The pair was withdrawn or went to somebody else while it was being read: take the next one."""
 UNREACHABLE = "Pairloop at {url} does not answer. Start it with `pairloop up`, or correct --url."
 
 
@@ -80,16 +82,19 @@ class SimulatedAnnotator:
 
         Raises SimulationError if the token belongs to a person: their name must never stand under such an answer.
         """
-        claimed = self._post(f"/api/v1/projects/{self.project}/assignments", {})
-        if claimed.status_code == 204:
-            return None
-        body, started = claimed.json(), time.monotonic()
-        first, second = (Shown(one["id"], one["text"]) for one in body["responses"])
-        decision = decide(self.rule, (first, second), self.flips, self.chance)
-        path = f"/api/v1/assignments/{body['assignment']}/answer"
-        seconds = round(time.monotonic() - started, 3)
-        stored = self._post(path, {**_as_sent(decision), "seconds": seconds}).json()
-        if not stored["simulated"]:
+        while True:
+            claimed = self._request("POST", f"/api/v1/projects/{self.project}/assignments", {})
+            if claimed.status_code == 204:
+                return None
+            body, started = claimed.json(), time.monotonic()
+            first, second = (Shown(one["id"], one["text"]) for one in body["responses"])
+            decision = decide(self.rule, (first, second), self.flips, self.chance)
+            path = f"/api/v1/assignments/{body['assignment']}/answer"
+            seconds = round(time.monotonic() - started, 3)
+            stored = self._request("POST", path, {**_as_sent(decision), "seconds": seconds})
+            if stored.status_code != GONE:
+                break
+        if not stored.json()["simulated"]:
             self._request("DELETE", path)
             raise SimulationError(
                 "This token belongs to a person, and simulated answers under a person's name would be taken for real "
@@ -112,15 +117,12 @@ class SimulatedAnnotator:
                 return
             time.sleep(min(1.0, patience / 4))
 
-    def _post(self, path: str, body: dict[str, object]) -> httpx.Response:
-        return self._request("POST", path, body)
-
     def _request(self, method: str, path: str, body: dict[str, object] | None = None) -> httpx.Response:
         try:
             answer = self.client.request(method, path, json=body)
         except httpx.TransportError as problem:
             raise SimulationError(UNREACHABLE.format(url=self.client.base_url)) from problem
-        if answer.is_success:
+        if answer.is_success or answer.status_code == GONE:
             return answer
         problem_json = "json" in answer.headers.get("content-type", "")
         said = answer.json().get("detail", "") if problem_json else answer.text[:200]
