@@ -11,14 +11,17 @@ from demo.curves import Curve, Line, svg
 HERE = Path(__file__).parent
 # What a run reports under which name, and how the page calls it.
 CURVES = {
+    "reward": [
+        ("loss", "Loss of the reward model's adapters (nats)"),
+        ("nll", "The same on answers not trained on (nats)"),
+    ],
     "ppo": [
         ("reward", "Reward of the drawn answers (standard deviations)"),
+        ("reward_heldout", "Reward on the project's held-out prompts"),
         ("kl", "KL from the base model (nats per answer)"),
-        ("heldout_reward", "Reward on held-out prompts"),
         ("length", "Length of the drawn answers (tokens)"),
-        ("eos_rate", "Share of answers that came to their end"),
+        ("eos_rate", "Share of drawn answers that came to their end"),
     ],
-    "reward": [("loss", "Loss of the reward model")],
 }
 
 
@@ -109,9 +112,9 @@ def markdown(findings: dict[str, Any]) -> str:
     facts = [
         ("Labels", f"{labels['answers']} ({labels['preferred']} decisive, {labels['slips']} slips)"),
         (
-            "Reward model, held-out accuracy",
+            "Reward model, accuracy on answers it had not seen",
             f"{percent(reward['accuracy'])} {interval(reward['low'], reward['high'])}, n = {reward['n']}; "
-            f"the noise allows {percent(labels['ceiling'])}",
+            f"the noise allows {percent(labels['ceiling'])}; length alone reaches {percent(reward['length_baseline'])}",
         ),
         (
             "Reward model, agreement with the rule on unseen prompts",

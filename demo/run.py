@@ -64,7 +64,7 @@ def demonstrate(stack: Stack, plan: Plan, directory: Path) -> dict[str, Path]:
             "before": asdict(describe(before, plan.rule)),
             "after": asdict(describe(after, plan.rule)),
             "win": win_rate(after, before, plan.rule).to_json(),
-            "kl": kl_of(policy),
+            "kl": float(runs["ppo"]["result"]["kl"]),
             "reward_model": judge_reward_model(client, slug, before, plan),
             "runs": runs,
             "sentences": [*sentences, *(f"{kind}: {run['message']}" for kind, run in runs.items())],
@@ -117,11 +117,6 @@ def lasted(run: Json) -> float:
     return (datetime.fromisoformat(run["finished"]) - datetime.fromisoformat(run["started"])).total_seconds()
 
 
-def kl_of(policy: Json) -> float:
-    """The policy's KL from the base model in nats per answer, as the run measured it."""
-    return float(policy["metrics"]["kl"])
-
-
 def judge_reward_model(client: Client, slug: str, answers: dict[str, list[Sampled]], plan: Plan) -> Json:
     """The reward model's own held-out figures, and how often it ranks unseen answers as the rule does."""
     metrics = loop.newest(client, slug, "reward")["metrics"]
@@ -130,7 +125,7 @@ def judge_reward_model(client: Client, slug: str, answers: dict[str, list[Sample
         "accuracy": metrics["accuracy"],
         "low": metrics["accuracy_low"],
         "high": metrics["accuracy_high"],
-        "n": metrics["n_heldout"],
+        "n": round(metrics["n_heldout"]),
         "length_baseline": metrics["length_baseline"],
         "agreement": share,
         "agreement_pairs": pairs,
