@@ -33,10 +33,11 @@ class RowCache(Cache):
                 layer.values[row, :, : self.length] = layer.values[self.rows, :, : self.length]
 
 
-def spread(parts: list[tuple[RowCache, list[list[int]]]], rows: int) -> RowCache:
+def spread(parts: list[tuple[RowCache, list[list[int]]]], rows: int, prefix: int = 0) -> RowCache:
     """Join caches of prompts into one of `rows` rows; `parts` has each cache with the target rows of each of its rows.
 
-    Shorter parts are padded on the left. Empties the caches it reads, layer by layer, so that little exists twice.
+    The first `prefix` columns, which all share, stay where they are; shorter parts get padding after them. Empties the
+    caches it reads, layer by layer, so that little exists twice.
     """
     length = max(part.length for part, _ in parts)
     whole = RowCache(len(parts[0][0].buffers), rows)
@@ -47,10 +48,22 @@ def spread(parts: list[tuple[RowCache, list[list[int]]]], rows: int) -> RowCache
             target.allocate(source.keys, source.values, length)
             come_from = [row for row, goes_to in enumerate(targets) for _ in goes_to]
             goes_to = [row for group in targets for row in group]
-            start = length - part.length
-            target.keys[goes_to, :, start:length] = source.keys[come_from, :, : part.length]
-            target.values[goes_to, :, start:length] = source.values[come_from, :, : part.length]
+            start = prefix + length - part.length
+            for there, here in ((target.keys, source.keys), (target.values, source.values)):
+                there[goes_to, :, :prefix] = here[come_from, :, :prefix]
+                there[goes_to, :, start:length] = here[come_from, :, prefix : part.length]
             source.keys = source.values = None
+    return whole
+
+
+def copies(part: RowCache, rows: int) -> RowCache:
+    """Return a new cache whose `rows` rows are all like the single row of `part`."""
+    whole = RowCache(len(part.buffers), rows)
+    whole.length = part.length
+    for target, source in zip(whole.buffers, part.buffers, strict=True):
+        target.allocate(source.keys, source.values, part.length)
+        target.keys[:, :, : part.length] = source.keys[:, :, : part.length]
+        target.values[:, :, : part.length] = source.values[:, :, : part.length]
     return whole
 
 

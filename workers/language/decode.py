@@ -1,7 +1,8 @@
 """Sample responses token by token: a batch that can be advanced a step at a time, and `generate`, which runs it.
 
-Prompts are read in slices, each distinct prompt once however many responses it gets; rows are padded on the left, with
-an explicit mask and explicit positions; a finished row leaves the batch at once.
+Prompts are read in slices, each distinct prompt once however many responses it gets, and the beginning that all prompts
+share (a system turn) once for all. Rows are padded after that beginning, with an explicit mask and explicit positions.
+A finished row leaves the batch at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from workers.language.adapters import using
-from workers.language.cache import RowCache, spread
+from workers.language.cache import RowCache, copies, spread
 from workers.language.errors import ContextExceeded, Stopped
 from workers.language.model import LanguageModel
 from workers.language.sampling import Settings, sample
@@ -55,12 +56,12 @@ class Sampled:
 
 @dataclass
 class _Group:
-    """Prompts that are read together, padded on the left to one length."""
+    """Prompts that are read together, padded after `prefix` tokens to one length."""
 
     prompts: list[tuple[int, ...]]
-    cache: RowCache
-    read: int = 0
-    logits: Tensor | None = None
+    prefix: int
+    cache: RowCache | None = None
+    logits: Tensor | None = None  # [prompts, V], after their last token
 
     @property
     def length(self) -> int:
@@ -72,7 +73,7 @@ class _Row:
     index: int
     request: Request
     stream: Random
-    start: int = 0  # columns of padding before the prompt
+    padding: int = 0  # columns that mean nothing, after the shared prefix
     count: int = 0  # tokens sampled
     last: int = 0
     gone: bool = field(default=False)
@@ -89,11 +90,10 @@ class Batch:
         self.requests = list(requests)
         self.adapter = adapter
         self._rows = [_Row(index, request, Random(request.seed)) for index, request in enumerate(requests)]
-        self._groups = [
-            _Group(prompts, RowCache(lm.model.config.num_hidden_layers, len(prompts)))
-            for prompts in _groups({tuple(request.prompt) for request in requests})
-        ]
-        self._cache: RowCache | None = None
+        prompts = {tuple(request.prompt) for request in requests}
+        self._prefix = _shared(prompts)
+        self._groups = [_Group(group, self._prefix) for group in _groups(prompts, self._prefix)]
+        self._cache: RowCache | None = None  # of the shared prefix at first, of all rows once every prompt is read
 
     @property
     def rows(self) -> int:
@@ -111,24 +111,54 @@ class Batch:
         if not self.rows:
             return []
         with using(self.lm, self.adapter):
-            for group in self._groups:
-                if group.read < group.length:
-                    self._read(group)
+            if self._groups:
+                if not self._read():
                     return []
-            if self._cache is None:
                 return self._emit(self._begin())
             self._compact()
-            return self._emit(self._next_logits(self._cache))
+            assert self._cache is not None
+            padding = [row.padding for row in self._rows]
+            return self._emit(self._run(torch.tensor([[row.last] for row in self._rows]), padding, self._cache))
 
-    def _read(self, group: _Group) -> None:
-        """Run the model over the next slice of a group's prompts; keep the logits after their last token."""
-        start, end = group.read, min(group.read + max(1, SLICE // len(group.prompts)), group.length)
+    def _read(self) -> bool:
+        """Read the next slice of the prompts; say whether that was the last one."""
+        if self._cache is None:
+            self._cache = self._empty(1)
+        if self._cache.length < self._prefix:
+            ids = torch.tensor([self._groups[0].prompts[0][: self._prefix]])
+            self._run(ids[:, self._cache.length : self._cache.length + SLICE], [0], self._cache)
+            return False
+        group = next(group for group in self._groups if group.logits is None)
+        if group.cache is None:
+            group.cache = copies(self._cache, len(group.prompts)) if self._prefix else self._empty(len(group.prompts))
+        start, width = group.cache.length, max(1, SLICE // len(group.prompts))
         padding = [group.length - len(prompt) for prompt in group.prompts]
-        ids = torch.tensor([[0] * n + list(prompt) for n, prompt in zip(padding, group.prompts, strict=True)])
-        states = _run(self.lm, ids[:, start:end], padding, group.cache)
-        group.read = end
-        if end == group.length:
-            group.logits = self.lm.head(states[:, -1])
+        rows = zip(padding, group.prompts, strict=True)
+        ids = torch.tensor([[*prompt[: self._prefix], *[0] * n, *prompt[self._prefix :]] for n, prompt in rows])
+        logits = self._run(ids[:, start : start + width], padding, group.cache)
+        if group.cache.length == group.length:
+            group.logits = logits
+        return self._groups[-1].logits is not None
+
+    def _empty(self, rows: int) -> RowCache:
+        return RowCache(self.lm.model.config.num_hidden_layers, rows)
+
+    def _run(self, ids: Tensor, padding: Sequence[int], cache: RowCache) -> Tensor:
+        """Run the model over the next columns, ids [rows, columns], after what `cache` holds.
+
+        `padding` says how many columns after the prefix mean nothing. Returns logits [rows, V] after the last column.
+        """
+        device, start, end = self.lm.device, cache.length, cache.length + ids.shape[1]
+        hole = torch.tensor(padding, device=device)[:, None]
+        columns = torch.arange(end, device=device)[None]
+        positions = (columns[:, start:] - hole).clamp(min=0)  # the shared prefix itself is read without padding
+        mask = (columns < self._prefix) | (columns >= self._prefix + hole) if any(padding) else None
+        output = self.lm.trunk(
+            ids.to(device), attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        )
+        cache.advance(ids.shape[1])
+        logits: Tensor = self.lm.head(output[0][:, -1])
+        return logits
 
     def _begin(self) -> Tensor:
         """Give every row its prompt's part of the cache, and return the logits [rows, V] of the first tokens."""
@@ -143,10 +173,11 @@ class Batch:
             assert group.logits is not None
             pieces += [group.logits[i : i + 1].expand(len(rows), -1) for i, rows in enumerate(targets)]
             order += [place for rows in targets for place in rows]
+            assert group.cache is not None
             parts.append((group.cache, targets))
         for row in self._rows:
-            row.start = length - len(row.request.prompt)
-        self._cache = spread(parts, len(self._rows))
+            row.padding = length - len(row.request.prompt)
+        self._cache = spread(parts, len(self._rows), self._prefix)
         self._groups = []
         return torch.cat(pieces)[torch.tensor(order).argsort()]
 
@@ -158,12 +189,6 @@ class Batch:
                 last = self._rows.pop()
                 if place < len(self._rows):
                     self._rows[place] = last
-
-    def _next_logits(self, cache: RowCache) -> Tensor:
-        ids = torch.tensor([[row.last] for row in self._rows])
-        states = _run(self.lm, ids, [row.start for row in self._rows], cache)
-        logits: Tensor = self.lm.head(states[:, -1])
-        return logits
 
     def _emit(self, logits: Tensor) -> list[Event]:
         """Sample a token for every row from logits [rows, V]."""
@@ -225,27 +250,20 @@ def _run_to_end(batch: Batch, should_stop: Callable[[], bool]) -> list[Sampled]:
     return [Sampled(*response) for response in zip(prompts, tokens, logprobs, finished, strict=True)]
 
 
-def _run(lm: LanguageModel, ids: Tensor, padding: Sequence[int], cache: RowCache) -> Tensor:
-    """Run the trunk over the next columns, ids [rows, columns], after what `cache` holds.
-
-    `padding` says how many columns at the left of each row mean nothing. Returns states [rows, columns, D].
-    """
-    start, end = cache.length, cache.length + ids.shape[1]
-    left = torch.tensor(padding, device=lm.device)[:, None]
-    positions = (torch.arange(start, end, device=lm.device)[None] - left).clamp(min=0)
-    mask = torch.arange(end, device=lm.device)[None] >= left if any(padding) else None
-    states: Tensor = lm.trunk(
-        ids.to(lm.device), attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-    )[0]
-    cache.advance(ids.shape[1])
-    return states
+def _shared(prompts: set[tuple[int, ...]]) -> int:
+    """How many tokens at the beginning all prompts share, leaving each at least one of its own."""
+    if len(prompts) < 2:
+        return 0
+    first, last = min(prompts), max(prompts)
+    length = min(len(prompt) for prompt in prompts) - 1
+    return next((place for place in range(length) if first[place] != last[place]), length)
 
 
-def _groups(prompts: set[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
-    """Split prompts into groups of like length whose padded size is one slice; a longer prompt is alone."""
+def _groups(prompts: set[tuple[int, ...]], prefix: int) -> list[list[tuple[int, ...]]]:
+    """Split prompts into groups of like length whose rest after the prefix is one slice; a longer prompt is alone."""
     groups: list[list[tuple[int, ...]]] = []
     for prompt in sorted(prompts, key=lambda ids: (len(ids), ids)):
-        if groups and (len(groups[-1]) + 1) * len(prompt) <= SLICE:
+        if groups and (len(groups[-1]) + 1) * (len(prompt) - prefix) <= SLICE:
             groups[-1].append(prompt)
         else:
             groups.append([prompt])

@@ -90,8 +90,8 @@ def prepare(name: str) -> Path | None:
 def load(name: str, dtype: str = "auto") -> LanguageModel:
     """Load `smollm2-135m-instruct`, `tiny`, a directory, or a hub model, fetching it first where that is needed.
 
-    `dtype` is `auto`, `float32` or `bfloat16`; `auto` is bf16 where the processor computes it natively, else float32
-    (`tiny` is always float32). Raises ModelUnusable with a sentence that says what to do.
+    `dtype` is `auto`, `float32` or `bfloat16`; `auto` is the one this processor is faster with (`tiny` is always
+    float32). Raises ModelUnusable with a sentence that says what to do.
     """
     import torch
     import transformers
@@ -179,21 +179,14 @@ def _turn_closers(name: str, network: Any, tokenizer: Any) -> frozenset[int]:
 def _dtype(wanted: str, tiny: bool) -> torch.dtype:
     import torch
 
+    from workers.language.precision import fastest
+
     if wanted == "auto":
-        return torch.bfloat16 if _computes_bfloat16() and not tiny else torch.float32
+        return torch.float32 if tiny else fastest(cache_directory())
     if wanted not in ("float32", "bfloat16"):
         raise ValueError(f"dtype is auto, float32 or bfloat16, not {wanted!r}.")
     kind: torch.dtype = getattr(torch, wanted)
     return kind
-
-
-def _computes_bfloat16() -> bool:
-    """Say whether matrix products in bf16 are faster than in float32 here, not only possible."""
-    import torch
-
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _prepare_hub(name: str) -> Path:

@@ -90,9 +90,28 @@ def test_a_long_prompt_is_read_in_slices(family: LanguageModel, monkeypatch: pyt
         silent += not events
         for event in events:
             tokens[event.index].append(event.token)
-    # 51 tokens take eight slices of seven, 20 take three, 3 take one.
-    assert silent == 8 + 3 + 1
+    # One for the token all share, one for two tokens, three for 19, eight for 50; the last brings the first answers.
+    assert silent == 1 + 1 + 3 + 8 - 1
     assert tokens == [one_by_one(family, prompt, FREE, seed) for seed, prompt in enumerate(prompts)]
+
+
+def test_a_shared_beginning_is_read_once(family: LanguageModel) -> None:
+    turn = [1, 50, 51, 52, 2, 3]
+    prompts = [[*turn, 40, 41], [*turn, 42], [*turn, 40, 41, 43, 44, 45]]
+    widths: list[int] = []
+    handle = family.trunk.register_forward_pre_hook(
+        lambda _module, inputs: widths.append(inputs[0].numel()), with_kwargs=False
+    )
+    responses = flat(generate(family, prompts, 2, Settings(max_tokens=8), seed=9))
+    handle.remove()
+    # Six shared tokens, then three prompts padded to five tokens each.
+    assert widths[:2] == [6, 15]
+    expected = [
+        one_by_one(family, prompt, Settings(max_tokens=8), 9 + 2 * i + j)
+        for i, prompt in enumerate(prompts)
+        for j in range(2)
+    ]
+    assert [response.token_ids for response in responses] == expected
 
 
 def test_dropped_rows_change_nothing_for_the_others(tiny: LanguageModel) -> None:
