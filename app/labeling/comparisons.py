@@ -35,6 +35,11 @@ def check_text(text: object, what: str) -> str:
         raise BadInput(f"{what} must be text, not {type(text).__name__}.")
     if not text.strip():
         raise BadInput(f"{what} is empty. Write something there.")
+    return check_storable(text, what)
+
+
+def check_storable(text: str, what: str) -> str:
+    """The text itself; raises BadInput where it has a character that Postgres does not keep."""
     if "\x00" in text:
         raise BadInput(f"{what} has a NUL character, which cannot be stored. Remove it.")
     try:

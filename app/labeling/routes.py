@@ -1,6 +1,98 @@
-"""The door of app/labeling: pages and API."""
+"""The door of app/labeling: the JSON API of assignments and answers; the pages are in pages.py."""
 
-from fastapi import APIRouter
+from typing import Annotated, Any
 
-pages = APIRouter()
+from fastapi import APIRouter, Path, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.accounts.access import AnnotatorOf, Person
+from app.database import Transaction
+from app.labeling import answers, leases
+from app.labeling.label_page import pages
+from app.models import Answer
+
+__all__ = ["api", "pages"]
+
 api = APIRouter(prefix="/api/v1", tags=["labeling"])
+
+Id = Annotated[int, Path(ge=1, lt=2**63)]
+
+
+class Said(BaseModel):
+    """An answer. `preferred` and the values of `criteria` are ids of the responses as they were shown."""
+
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+    verdict: str
+    preferred: str | None = None
+    strength: int | None = None
+    rationale: str = ""
+    flags: list[str] = []
+    criteria: dict[str, str] = {}
+    skip_reason: str | None = None
+    seconds: float | None = Field(None, description="How long it took, as the browser measured it.")
+
+
+@api.post("/projects/{slug}/assignments")
+def claim(session: Transaction, access: AnnotatorOf) -> Any:
+    """The comparison to answer next, or 204 where none waits for this person."""
+    assignment = leases.claim(session, access)
+    if assignment is None:
+        return Response(status_code=204)
+    pair = leases.pair_of(session, assignment)
+    return {
+        "assignment": str(assignment.id),
+        "prompt": pair.messages,
+        "responses": [{"id": str(shown.id), "text": shown.text} for shown in (pair.left, pair.right)],
+        "expires_at": assignment.leased_until,
+    }
+
+
+@api.post("/assignments/{id}/answer")
+def answer(session: Transaction, person: Person, id: Id, said: Said) -> dict[str, Any]:
+    """Keep the answer; the same again gives the same, another one is a conflict."""
+    access, _assignment = leases.find(session, person, id)
+    spoken = answers.Spoken(**said.model_dump(), source="api")
+    return _stored(answers.record(session, access, id, spoken))
+
+
+@api.delete("/assignments/{id}/answer", status_code=204)
+def undo(session: Transaction, person: Person, id: Id) -> None:
+    """Take the answer back and hold the comparison again, unless a snapshot holds the answer."""
+    access, _assignment = leases.find(session, person, id)
+    answers.undo(session, access, id)
+
+
+@api.post("/assignments/{id}/heartbeat")
+def heartbeat(session: Transaction, person: Person, id: Id) -> dict[str, Any]:
+    """Say that somebody still looks at this comparison."""
+    assignment = leases.heartbeat(session, *leases.find(session, person, id))
+    return {"assignment": str(assignment.id), "expires_at": assignment.leased_until}
+
+
+@api.delete("/assignments/{id}", status_code=204)
+def release(session: Transaction, person: Person, id: Id) -> None:
+    """Give the comparison back unanswered."""
+    leases.release(session, *leases.find(session, person, id))
+
+
+def _stored(answer: Answer) -> dict[str, Any]:
+    comparison = answer.comparison
+    ids = {"a": str(comparison.response_a_id), "b": str(comparison.response_b_id)}
+    return {
+        "id": str(answer.id),
+        "assignment": str(answer.assignment_id),
+        "comparison": str(answer.comparison_id),
+        "verdict": answer.verdict,
+        "preferred": ids[answer.preferred] if answer.preferred else None,
+        "strength": answer.strength,
+        "rationale": answer.rationale,
+        "flags": answer.flags,
+        "criteria": {name: ids.get(value, value) for name, value in answer.criteria.items()},
+        "skip_reason": answer.skip_reason,
+        "seconds": answer.seconds_client,
+        "guideline_version": answer.guideline_version,
+        "simulated": answer.simulated,
+        "revision": answer.revision,
+        "created": answer.created_at,
+    }

@@ -1,0 +1,218 @@
+"""Who looks at which comparison, on which side, and until when: claim, heartbeat, release.
+
+What must never happen is held by the tables (one assignment per comparison and person, one lease per person and
+project) and by two locks, always taken in this order: the person's own in the project, then the comparison's row.
+Claiming never waits for a comparison, so two requests cannot wait for each other.
+"""
+
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, exists, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session, aliased
+
+from app.accounts.access import Access, may
+from app.errors import Conflict, Gone, NotFound
+from app.labeling.comparisons import CLAIMABLE
+from app.models import DECISIVE, Answer, Assignment, Comparison, Project, Prompt, Response, User, now
+
+LEASE = timedelta(minutes=15)
+"""How long a lease lasts after the last sign of life."""
+PAUSES = (0.0, 0.0, 0.0, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
+"""Seconds before each look for a comparison, while all that has room is locked by others."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One response as people see it: what it says and nothing of who wrote it."""
+
+    id: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An assignment as it is shown: the conversation and both responses, left one first."""
+
+    assignment: Assignment
+    messages: list[dict[str, Any]]
+    left: Shown
+    right: Shown
+
+
+def claim(session: Session, access: Access) -> Assignment | None:
+    """Lease the next comparison to this person: the one they hold, else the most urgent and oldest that has room."""
+    if access.project.archived_at is not None:
+        return None
+    one_at_a_time(session, access)
+    held = _held(session, access)
+    if held is not None:
+        if held.leased_until > now() and held.comparison.status == "waiting":
+            return _extend(held)
+        held.status = "expired"
+        session.flush()
+    for pause in PAUSES:
+        # Whoever claims or answers at this very moment has its row locked, so what looks like nothing left may have
+        # room a moment later. Waiting for the lock instead could end in two requests waiting for each other.
+        time.sleep(pause)
+        comparison = session.scalar(_with_room(access).with_for_update(skip_locked=True, key_share=True, of=Comparison))
+        if comparison is None:
+            if session.scalar(_with_room(access)) is None:
+                return None
+        # The look that found it may be older than the lock; this one is not.
+        elif has_room(session, comparison, access):
+            return _lease(session, access, comparison)
+    return None
+
+
+def one_at_a_time(session: Session, access: Access) -> None:
+    """Let this person's requests in this project go one after the other until the transaction ends (two tabs)."""
+    key = f"labeling:{access.project.id}:{access.person.id}"
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+
+
+def _held(session: Session, access: Access) -> Assignment | None:
+    return session.scalar(
+        select(Assignment).where(
+            Assignment.project_id == access.project.id,
+            Assignment.user_id == access.person.id,
+            Assignment.status == "leased",
+        )
+    )
+
+
+def _with_room(access: Access) -> Select[Comparison]:
+    """The first comparison that this person has not answered and that is not yet spoken for often enough."""
+    answered = exists().where(Answer.comparison_id == Comparison.id, Answer.user_id == access.person.id)
+    return (
+        select(Comparison)
+        .where(
+            Comparison.project_id == access.project.id,
+            Comparison.status == "waiting",
+            Comparison.purpose.in_(CLAIMABLE),
+            ~answered,
+            _taken(Comparison.id, access) < access.project.labels_per_comparison,
+        )
+        .order_by(Comparison.priority.desc(), Comparison.id)
+        .limit(1)
+    )
+
+
+def _taken(comparison: Any, access: Access) -> ColumnElement[int]:
+    """How many places of a comparison are taken for this person: answers that count, and live leases of others."""
+    answers = select(func.count()).where(Answer.comparison_id == comparison, Answer.verdict.in_(DECISIVE))
+    leases = select(func.count()).where(
+        Assignment.comparison_id == comparison,
+        Assignment.status == "leased",
+        Assignment.leased_until > now(),
+        Assignment.user_id != access.person.id,
+    )
+    return answers.scalar_subquery() + leases.scalar_subquery()
+
+
+def has_room(session: Session, comparison: Comparison, access: Access) -> bool:
+    """Whether one more answer of this person fits; certain only while the comparison's row is locked."""
+    taken = session.scalar(select(_taken(comparison.id, access)))
+    return taken is not None and taken < access.project.labels_per_comparison
+
+
+def lock(session: Session, comparison: Comparison) -> None:
+    """Hold the comparison's row until the transaction ends, and see it as it is now."""
+    session.refresh(comparison, with_for_update={"key_share": True})
+
+
+def _lease(session: Session, access: Access, comparison: Comparison) -> Assignment:
+    # Somebody who let this comparison go and gets it again finds both responses on the sides they were on.
+    moment = now()
+    lease = {"status": "leased", "leased_until": moment + LEASE, "claimed_at": moment}
+    return session.scalars(
+        insert(Assignment)
+        .values(
+            project_id=access.project.id,
+            comparison_id=comparison.id,
+            user_id=access.person.id,
+            shown_left=secrets.choice("ab"),
+            **lease,
+        )
+        .on_conflict_do_update(index_elements=["comparison_id", "user_id"], set_=lease)
+        .returning(Assignment)
+        .execution_options(populate_existing=True)
+    ).one()
+
+
+def _extend(assignment: Assignment) -> Assignment:
+    assignment.leased_until = now() + LEASE
+    return assignment
+
+
+def find(session: Session, person: User, assignment_id: int) -> tuple[Access, Assignment]:
+    """A person's own assignment and what they may do in its project; anybody else's says NotFound."""
+    assignment = session.get(Assignment, assignment_id)
+    if assignment is None or assignment.user_id != person.id:
+        raise NotFound("There is no such assignment, or it is not yours. Claim one first.")
+    project = session.get_one(Project, assignment.project_id)
+    return may(session, person, project, "annotator"), assignment
+
+
+def heartbeat(session: Session, access: Access, assignment: Assignment) -> Assignment:
+    """Extend a lease, or take a lapsed one back where its place is still free, else Gone.
+
+    Conflict where the person has answered it or holds another one, as with two tabs.
+    """
+    one_at_a_time(session, access)
+    session.refresh(assignment)
+    if assignment.status == "answered":
+        raise Conflict("You have answered this comparison already. Take the next one.")
+    held = _held(session, access)
+    if held is not None and held.id != assignment.id and is_live(held):
+        raise Conflict("You have moved on to another comparison, perhaps in another tab. Go on there.")
+    lock(session, assignment.comparison)
+    return reopen(session, access, assignment)
+
+
+def reopen(session: Session, access: Access, assignment: Assignment) -> Assignment:
+    """Make this the person's lease, instead of another one; both locks are held. Gone where no place is left."""
+    if not is_live(assignment):
+        comparison = assignment.comparison
+        if comparison.status != "waiting" or not has_room(session, comparison, access):
+            raise Gone
+        other = _held(session, access)
+        if other is not None and other.id != assignment.id:
+            other.status = "released"
+            # The index that allows one lease per person must see this before the new one.
+            session.flush()
+        assignment.status = "leased"
+    return _extend(assignment)
+
+
+def is_live(assignment: Assignment) -> bool:
+    """Whether the lease still holds its place."""
+    return assignment.status == "leased" and assignment.leased_until > now()
+
+
+def release(session: Session, access: Access, assignment: Assignment) -> None:
+    """Give a comparison back unanswered; anything but a lease stays as it is."""
+    one_at_a_time(session, access)
+    session.refresh(assignment)
+    if assignment.status == "leased":
+        assignment.status = "released"
+
+
+def pair_of(session: Session, assignment: Assignment) -> Pair:
+    """What the assignment shows, in one query and without anything that tells who wrote it."""
+    a, b = aliased(Response), aliased(Response)
+    messages, *ids_and_texts = session.execute(
+        select(Prompt.messages, a.id, a.text, b.id, b.text)
+        .select_from(Comparison)
+        .join(Prompt, Prompt.id == Comparison.prompt_id)
+        .join(a, a.id == Comparison.response_a_id)
+        .join(b, b.id == Comparison.response_b_id)
+        .where(Comparison.id == assignment.comparison_id)
+    ).one()
+    sides = [Shown(*ids_and_texts[:2]), Shown(*ids_and_texts[2:])]
+    left, right = sides if assignment.shown_left == "a" else reversed(sides)
+    return Pair(assignment, messages, left, right)
