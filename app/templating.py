@@ -71,11 +71,12 @@ def figure(number: float | None, digits: int = 2) -> str:
     return f"{number:,}" if isinstance(number, int) else f"{number:,.{digits}f}"
 
 
-def short(number: float | None) -> str:
-    """A number of any size to four digits, for axes and long tables."""
+def short(number: float | None, digits: int = 4) -> str:
+    """A number of any size to so many digits, for axes and long tables; whole ones are grouped in thousands."""
     if number is None:
         return "–"
-    return f"{number:,.0f}" if float(number).is_integer() and abs(number) < 1e15 else f"{number:.4g}"
+    whole = float(number).is_integer() or 10**digits <= abs(number) < 1e15
+    return f"{number:,.0f}" if whole else f"{number:.{digits}g}"
 
 
 @pass_context

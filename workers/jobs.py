@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.database import open_session
+from app.datasets import exports
 from app.errors import DomainError
 from app.models import FINISHED, Assignment, LoginSession, Project, RateLimit, Run, now
 from app.queue import DEFAULT, TRAIN, queue
@@ -52,6 +53,11 @@ class Watch:
             return "shutdown"
         with Session(self.connection) as session:
             return "cancel" if progress.cancel_requested(session, self.run_id) else None
+
+    def go_on(self) -> None:
+        """Raise Cancelled or PutBack where the work shall end."""
+        if (why := self()) is not None:
+            raise Cancelled if why == "cancel" else PutBack("Its worker was stopped; another one goes on.")
 
     def for_child(self) -> Stop | None:
         """The same answer as an order to a child."""
@@ -153,7 +159,19 @@ def _tail(log_file: Path) -> str:
 @queue.task(name="sample", queue=DEFAULT, pass_context=True)
 def sample(context: JobContext, run_id: int) -> None:
     """Draw pairs through the engine."""
-    work_on(context, run_id, pairs.draw)
+    work_on(context, run_id, lambda run_id, watch: pairs.draw(run_id, watch.go_on))
+
+
+@queue.task(name="export", queue=DEFAULT, pass_context=True)
+def export(context: JobContext, run_id: int) -> None:
+    """Write an export's file."""
+    work_on(context, run_id, _export)
+
+
+def _export(run_id: int, watch: Watch) -> None:
+    said = exports.write(run_id, watch.go_on)
+    with _ending(run_id) as (session, run):
+        steps.succeeded(session, run, {}, said)
 
 
 @queue.task(name="refill", queue=DEFAULT)

@@ -20,7 +20,7 @@ from app.models import Checkpoint, Project, Prompt, Run, now
 from app.models.policies import Sampling
 from app.runs import live, steps
 from app.runs.due import waiting_for_training
-from app.runs.progress import Cancelled, Failed, PutBack
+from app.runs.progress import Failed, PutBack
 
 AT_ONCE = 8
 """Prompts under way at the same time, so that the engine answers them as one batch."""
@@ -54,10 +54,10 @@ class Pair:
 class Drawing:
     """One `sample` run under way."""
 
-    def __init__(self, run_id: int, wanted: int | None, asked_to_stop: Callable[[], str | None]) -> None:
+    def __init__(self, run_id: int, wanted: int | None, check: Callable[[], None]) -> None:
         self.run_id = run_id
         self.wanted = wanted
-        self.asked_to_stop = asked_to_stop
+        self.check = check
         self.under_way: dict[asyncio.Task[Pair | None], Task] = {}
         self.drops = 0
         self.withdrawn: list[dict[str, str]] = []
@@ -65,12 +65,12 @@ class Drawing:
     async def go_on(self) -> None:
         """Draw until the stock is full or the wanted number is made.
 
-        Raises Cancelled when asked to, PutBack while the engine is down or the worker stops, Failed for a refusal.
+        Raises what `check` raises to end the work, PutBack while the engine is down, Failed when it refuses.
         """
         async with httpx.AsyncClient(limits=httpx.Limits(max_connections=AT_ONCE)) as client:
             try:
                 while self._fill(client) or self.under_way:
-                    self._stop_if_asked()
+                    self.check()
                     done, _ = await asyncio.wait(self.under_way, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
                     for answered in done:
                         self._take_in(answered, self.under_way.pop(answered))
@@ -78,13 +78,6 @@ class Drawing:
                 for answering in self.under_way:
                     answering.cancel()
                 await asyncio.gather(*self.under_way, return_exceptions=True)
-
-    def _stop_if_asked(self) -> None:
-        why = self.asked_to_stop()
-        if why == "cancel":
-            raise Cancelled
-        if why is not None:
-            raise PutBack("Its worker was stopped; another one goes on.")
 
     def _fill(self, client: httpx.AsyncClient) -> bool:
         """Keep enough prompts under way; say whether any more are."""
@@ -240,8 +233,8 @@ def _sampling(draw: Draw, index: int) -> dict[str, Any]:
     }
 
 
-def draw(run_id: int, asked_to_stop: Callable[[], str | None]) -> None:
-    """Do the work of a `sample` run and say what came of it."""
+def draw(run_id: int, check: Callable[[], None]) -> None:
+    """Do the work of a `sample` run and say what came of it; `check` is asked often and raises to end it."""
     with open_session() as session:
         run = session.get_one(Run, run_id)
         project = session.get_one(Project, run.project_id)
@@ -250,7 +243,7 @@ def draw(run_id: int, asked_to_stop: Callable[[], str | None]) -> None:
             engine.url_for(project.base_model)
         except BadInput as problem:
             raise Failed(problem.message) from problem
-    drawing = Drawing(run_id, wanted, asked_to_stop)
+    drawing = Drawing(run_id, wanted, check)
     asyncio.run(drawing.go_on())
     with open_session() as session:
         run = session.get_one(Run, run_id)

@@ -3,11 +3,11 @@
 from typing import Any
 
 from sqlalchemy import exists, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
-from app.accounts.access import Access
-from app.errors import BadInput
-from app.models import Assignment, Checkpoint, Comparison, Project, Promotion, Response, Run, now
+from app.accounts.access import Access, may
+from app.errors import BadInput, Conflict, NotFound
+from app.models import Assignment, Checkpoint, Comparison, Project, Promotion, Response, Run, User, now
 from app.queue import enqueue
 
 KINDS = {"reward": "reward", "ppo": "policy", "dpo": "policy"}
@@ -80,6 +80,78 @@ def promote(session: Session, access: Access | None, checkpoint: Checkpoint, run
     if checkpoint.status != "promoted":
         _put_in_front(session, access, checkpoint.project_id, checkpoint.kind, checkpoint, run)
     return checkpoint
+
+
+def retire(session: Session, access: Access, checkpoint: Checkpoint) -> Checkpoint:
+    """Take a checkpoint out of use; after a promoted policy the base model answers again. Twice is the same as once."""
+    _one_at_a_time(session, checkpoint.project_id)
+    session.refresh(checkpoint)
+    if checkpoint.status == "promoted":
+        _put_in_front(session, access, checkpoint.project_id, checkpoint.kind, None, None)
+    checkpoint.status = "retired"
+    return checkpoint
+
+
+def roll_back(session: Session, access: Access, kind: str) -> Checkpoint | None:
+    """Put back in front what was there before the last promotion (None: the base model); Conflict without one."""
+    _one_at_a_time(session, access.project.id)
+    last = last_promotion(session, access.project.id, kind)
+    if last is None:
+        raise Conflict("Nothing was promoted here yet, so there is nothing to go back to.")
+    before = session.get(Checkpoint, last.previous_id) if last.previous_id else None
+    if before is None or before.status != "promoted":
+        _put_in_front(session, access, access.project.id, kind, before, None)
+    return before
+
+
+def last_promotion(session: Session, project_id: int, kind: str) -> Promotion | None:
+    """The newest change of what is in front."""
+    return session.scalar(
+        select(Promotion)
+        .where(Promotion.project_id == project_id, Promotion.kind == kind)
+        .order_by(Promotion.id.desc())
+        .limit(1)
+    )
+
+
+def find(session: Session, person: User, checkpoint_id: str) -> tuple[Access, Checkpoint]:
+    """Fetch and authorise in one call; operators alone, and what a hidden project has does not exist."""
+    known = checkpoint_id.isdecimal() and len(checkpoint_id) < 19
+    found = session.get(Checkpoint, int(checkpoint_id)) if known else None
+    if found is None:
+        raise NotFound(f"There is no checkpoint {checkpoint_id!r} that you may see.")
+    return may(session, person, session.get_one(Project, found.project_id), "operator"), found
+
+
+def newest(
+    session: Session, project: Project, kind: str | None = None, before: int | None = None, limit: int = 50
+) -> list[Checkpoint]:
+    """A project's checkpoints, newest first, older than the checkpoint `before`."""
+    query = select(Checkpoint).options(joinedload(Checkpoint.snapshot)).where(Checkpoint.project_id == project.id)
+    if kind is not None:
+        query = query.where(Checkpoint.kind == kind)
+    if before is not None:
+        query = query.where(Checkpoint.id < before)
+    return list(session.scalars(query.order_by(Checkpoint.id.desc()).limit(limit)))
+
+
+def as_json(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The checkpoint as programs read it."""
+    parents = {"policy": checkpoint.policy_parent_id, "reward": checkpoint.reward_parent_id}
+    return {
+        "id": str(checkpoint.id),
+        "kind": checkpoint.kind,
+        "status": checkpoint.status,
+        "base_model": checkpoint.base_model,
+        "created": checkpoint.created_at.isoformat(),
+        "metrics": checkpoint.metrics,
+        "gate": checkpoint.gate,
+        "parents": {kind: str(parent) if parent else None for kind, parent in parents.items()},
+        "snapshot": checkpoint.snapshot.sha256 if checkpoint.snapshot else None,
+        "run": str(checkpoint.run_id),
+        "url": checkpoint.url,
+        "sha256": checkpoint.sha256,
+    }
 
 
 def _one_at_a_time(session: Session, project_id: int) -> None:

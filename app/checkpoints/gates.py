@@ -25,5 +25,5 @@ def stop_sentence(step: str, gate: dict[str, Any]) -> str:
     """Why a chain ends at this step, and what an operator can do."""
     return (
         f"The chain stopped after the step “{step}”: {gate['why']} "
-        "Nothing was promoted because of it. Label more pairs, or start the chain again with “go on past the gates”."
+        "To go past the gate all the same, start the chain again with “go on past the gates”."
     )

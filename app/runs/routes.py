@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.accounts.access import OperatorOf, Person
 from app.database import Transaction
 from app.runs import metrics, runs
+from app.runs.pages import pages
 
-pages = APIRouter()
+__all__ = ["api", "pages"]
+
 api = APIRouter(prefix="/api/v1", tags=["runs"])
 
 

@@ -70,12 +70,17 @@ def retry(session: Session, run: Run, person: User) -> Run:
     """Start the same again as a new run; raises Conflict unless it failed or was cancelled."""
     if run.status not in ("failed", "cancelled"):
         raise Conflict("Only a run that failed or was cancelled can be started again.")
-    project = session.get_one(Project, run.project_id)
+    if run.kind in ("import", "export"):
+        again = Run(project_id=run.project_id, kind=run.kind, params=run.params, retry_of_id=run.id)
+        again.requested_by_id, again.message = person.id, "Waits for a worker."
+        session.add(again)
+        session.flush()
+        steps.enqueue_run(session, again)
+        return again
     # What a chain handed to its step may be gone; started alone, the step finds the promoted or newest one itself.
-    mine = {
-        name: value for name, value in run.params.items() if name not in ("reward", "checkpoint") or not run.parent_id
-    }
-    return start(session, project, run.kind, mine, person, retry_of=run)
+    handed = ("reward", "checkpoint") if run.parent_id else ()
+    mine = {name: value for name, value in run.params.items() if name not in handed}
+    return start(session, session.get_one(Project, run.project_id), run.kind, mine, person, retry_of=run)
 
 
 def find(session: Session, person: User, run_id: str, needed: str = "operator") -> Run:

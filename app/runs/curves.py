@@ -1,0 +1,119 @@
+"""Curves of a run's metrics as SVG coordinates; the macro in templates/runs/_chart.html draws them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from app.models import RunMetric
+from app.templating import _
+
+WIDTH, HEIGHT = 320, 132
+LEFT, RIGHT, TOP, BOTTOM = 6, 60, 20, 20
+MOST_POINTS = 240
+
+TITLES = {
+    "loss": _("Loss"),
+    "nll": _("Loss on unseen prompts"),
+    "grad_norm": _("Length of the gradient"),
+    "accuracy": _("Accuracy"),
+    "reward": _("Reward"),
+    "reward_heldout": _("Reward on held-out prompts"),
+    "kl": _("KL to the base model, nats per answer"),
+    "kl_heldout": _("KL on held-out prompts"),
+    "kl_coefficient": _("Price of KL"),
+    "length": _("Length, tokens"),
+    "entropy": _("Entropy, nats per token"),
+    "eos_rate": _("Answers that came to their end"),
+    "clip_fraction": _("Share of clipped tokens"),
+    "explained_variance": _("Explained variance of the value"),
+    "tokens_per_second": _("Tokens per second"),
+    "policy_loss": _("Loss of the policy"),
+    "value_loss": _("Loss of the value"),
+    "learning_rate": _("Step size"),
+    "win_rate": _("Win rate"),
+}
+FIRST = ("reward", "reward_heldout", "kl", "loss", "nll", "accuracy", "length", "eos_rate", "entropy")
+"""What a reader looks at first; the others follow in the order of their names."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line to draw: `line` and `band` are SVG path data, `points` what the table behind shows."""
+
+    name: str
+    title: str
+    line: str
+    band: str
+    points: list[tuple[int, float]]
+    last: tuple[float, float]
+    low: float
+    high: float
+    low_y: float
+    high_y: float
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The curves of one phase of a run, and all its figures as a table."""
+
+    name: str
+    curves: list[Curve]
+    names: list[str]
+    rows: list[RunMetric] = field(repr=False)
+
+
+def of(phase: str, rows: Sequence[RunMetric]) -> Phase:
+    """Every metric of a phase that was reported at least twice, most telling first."""
+    names = sorted({name for row in rows for name in row.metrics})
+    drawn = [name for name in names if not name.endswith(("_low", "_high"))]
+    drawn.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
+    curves = [curve for name in drawn if (curve := _curve(name, rows)) is not None]
+    return Phase(phase, curves, names, list(rows))
+
+
+def _curve(name: str, rows: Sequence[RunMetric]) -> Curve | None:
+    points = _points(name, rows)
+    if len(points) < 2:
+        return None
+    lows, highs = dict(_points(f"{name}_low", rows)), dict(_points(f"{name}_high", rows))
+    values = [*(y for _, y in points), *lows.values(), *highs.values()]
+    low, high = min(values), max(values)
+    first, last = points[0][0], points[-1][0]
+
+    def x(step: int) -> float:
+        return LEFT + (step - first) / max(1, last - first) * (WIDTH - LEFT - RIGHT)
+
+    def y(value: float) -> float:
+        # A flat line lies in the middle.
+        share = (value - low) / (high - low) if high > low else 0.5
+        return TOP + (1 - share) * (HEIGHT - TOP - BOTTOM)
+
+    banded = [step for step, _ in points if step in lows and step in highs]
+    outline = [(step, highs[step]) for step in banded] + [(step, lows[step]) for step in reversed(banded)]
+    return Curve(
+        name=name,
+        title=TITLES.get(name, name.replace("_", " ")),
+        line=_path([(x(step), y(value)) for step, value in points]),
+        band=_path([(x(step), y(value)) for step, value in outline]) + "Z" if len(banded) > 1 else "",
+        points=points,
+        last=(x(last), y(points[-1][1])),
+        low=low,
+        high=high,
+        low_y=y(low),
+        high_y=y(high),
+    )
+
+
+def _points(name: str, rows: Sequence[RunMetric]) -> list[tuple[int, float]]:
+    """Step and value wherever there is one; of very many, every nth and the last."""
+    found = [
+        (row.step, float(value))
+        for row in rows
+        if isinstance(value := row.metrics.get(name), int | float) and math.isfinite(value)
+    ]
+    every = math.ceil(len(found) / MOST_POINTS) if found else 1
+    return found if every == 1 else [*found[:-1:every], found[-1]]
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points)

@@ -1,0 +1,74 @@
+"""The forms that start runs: their fields come from the dataclasses in hyper.py, and so do their parameters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from app.runs.hyper import HYPER
+
+STARTED = ("chain", "sample", "reward", "ppo", "evaluate")
+STEPS = {"chain": tuple(HYPER), "reward": ("reward",), "ppo": ("ppo",), "evaluate": ("evaluate",), "sample": ()}
+"""Whose settings each form shows."""
+PRESETS = tuple(next(iter(HYPER.values())).presets)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of a form; left empty, it stays what the preset says."""
+
+    name: str
+    label: str
+    usual: str
+    description: str
+    choices: tuple[str, ...]
+    whole: bool
+
+
+def settings_of(kind: str, base_model: str) -> list[Setting]:
+    """What can be set in a training run of this kind, with the standard preset's values."""
+    usual = HYPER[kind].preset(base_model)
+    return [
+        Setting(
+            name=f"{kind}.{one.name}",
+            label=one.name.replace("_", " ").capitalize(),
+            usual=str(getattr(usual, one.name)),
+            description=one.metadata["description"],
+            choices=one.metadata.get("choices", ()),
+            whole=one.type is int,
+        )
+        for one in fields(HYPER[kind])
+    ]
+
+
+def params_of(kind: str, typed: Mapping[str, str]) -> dict[str, Any]:
+    """The parameters that a filled form asks for; what is wrong in them is for `params.checked` to say."""
+    params: dict[str, Any] = {}
+    if typed.get("force"):
+        params["force"] = True
+    if (preset := typed.get("preset", "")) not in ("", "standard"):
+        params["preset"] = preset
+    for name in ("seed", "comparisons"):
+        if text := typed.get(name, "").strip():
+            params[name] = _number(text)
+    for name in ("reward", "checkpoint"):
+        if text := typed.get(name, "").strip():
+            params[name] = text
+    hyper = {step: found for step in STEPS.get(kind, ()) if (found := _hyper(step, typed))}
+    if hyper:
+        params["hyper"] = hyper if kind == "chain" else hyper[kind]
+    return params
+
+
+def _hyper(step: str, typed: Mapping[str, str]) -> dict[str, Any]:
+    chosen = {one: typed.get(f"{step}.{one.name}", "").strip() for one in fields(HYPER[step])}
+    return {one.name: text if "choices" in one.metadata else _number(text) for one, text in chosen.items() if text}
+
+
+def _number(text: str) -> int | float | str:
+    """The number that a person typed; anything else is returned as it is, so that the check can show it."""
+    for read in (int, float):
+        try:
+            return read(text.replace(",", ".") if read is float else text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,227 @@
+"""The operator's pages: the loop with the forms that start runs, and one run, both live."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from sqlalchemy.orm import Session
+
+from app.accounts.access import Access, OperatorOf, find_project, page_context
+from app.checkpoints import checkpoints
+from app.database import Transaction, open_session
+from app.errors import BadInput, DomainError, NotFound
+from app.models import FINISHED, Run, User
+from app.runs import curves, forms, live, loop, metrics, runs, samples
+from app.templating import _, environment, page
+
+pages = APIRouter(prefix="/projects/{slug}/runs")
+
+KINDS = {
+    "sample": _("Sampling"),
+    "reward": _("Reward model"),
+    "ppo": _("PPO"),
+    "dpo": _("DPO"),
+    "evaluate": _("Evaluation"),
+    "chain": _("Chain"),
+    "import": _("Import"),
+    "export": _("Export"),
+}
+TRIGGERS = {
+    "person": _("a person"),
+    "labels": _("new labels"),
+    "cron": _("its time"),
+    "chain": _("its chain"),
+    "stock": _("a low stock"),
+}
+FORMS = {
+    "chain": (
+        _("The whole chain"),
+        _("Reward model, PPO, evaluation, promotion if the gates pass, new pairs."),
+        _("Start the chain"),
+    ),
+    "sample": (_("Pairs"), _("The policy in use writes two answers to each prompt."), _("Write pairs")),
+    "reward": (_("Reward model"), _("Learn from all answers which one people prefer."), _("Train reward model")),
+    "ppo": (_("Policy"), _("Let the reward model guide the policy. It stays a candidate."), _("Train policy with PPO")),
+    "evaluate": (_("Evaluation"), _("Compare a candidate with the policy in use."), _("Evaluate candidate")),
+}
+PAUSE = 1.0  # s between two renderings for one open page
+
+
+async def typed_fields(request: Request) -> dict[str, str]:
+    """A form's fields, whatever their names are."""
+    return {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+
+
+@pages.get("")
+def runs_page(
+    request: Request, session: Transaction, access: OperatorOf, before: Annotated[int | None, Query(ge=1)] = None
+) -> Response:
+    return page(request, "runs/runs.html", _of_all(session, access, before) | _forms(session, access))
+
+
+@pages.post("")
+def start_run(
+    request: Request,
+    session: Transaction,
+    access: OperatorOf,
+    typed: Annotated[dict[str, str], Depends(typed_fields)],
+) -> Response:
+    kind = typed.get("kind", "")
+    try:
+        run = runs.start(session, access.project, kind, forms.params_of(kind, typed), access.person)
+    except BadInput as problem:
+        shown = _forms(session, access, kind, typed, problem.message)
+        return page(request, "runs/runs.html", _of_all(session, access) | shown, status=422)
+    return RedirectResponse(f"/projects/{access.project.slug}/runs/{run.id}", 303)
+
+
+@pages.get("/live", response_class=EventSourceResponse)
+async def live_runs(access: OperatorOf) -> AsyncIterator[ServerSentEvent]:
+    """The loop and the list, again after every change."""
+
+    def render(session: Session, access: Access) -> dict[str, str]:
+        values = _of_all(session, access)
+        return {"loop": _fragment("runs/_loop.html", values), "list": _fragment("runs/_list.html", values)}
+
+    async for event in _events(access, render):
+        yield event
+
+
+@pages.get("/{run_id}")
+def run_page(request: Request, session: Transaction, access: OperatorOf, run_id: str) -> Response:
+    return page(request, "runs/run.html", _of_one(session, access, _of_project(session, access, run_id)))
+
+
+@pages.get("/{run_id}/live", response_class=EventSourceResponse)
+async def live_run(access: OperatorOf, run_id: str) -> AsyncIterator[ServerSentEvent]:
+    """The run, again after every change until it has ended."""
+
+    def render(session: Session, access: Access) -> dict[str, str]:
+        values = _of_one(session, access, _of_project(session, access, run_id))
+        parts = {"head": _fragment("runs/_head.html", values), "body": _fragment("runs/_body.html", values)}
+        return parts | ({"end": ""} if values["finished"] else {})
+
+    async for event in _events(access, render):
+        yield event
+
+
+@pages.post("/{run_id}/cancel")
+def cancel_run(session: Transaction, access: OperatorOf, run_id: str) -> Response:
+    run = runs.cancel(session, _of_project(session, access, run_id))
+    return RedirectResponse(f"/projects/{access.project.slug}/runs/{run.id}", 303)
+
+
+@pages.post("/{run_id}/retry")
+def retry_run(session: Transaction, access: OperatorOf, run_id: str) -> Response:
+    run = runs.retry(session, _of_project(session, access, run_id), access.person)
+    return RedirectResponse(f"/projects/{access.project.slug}/runs/{run.id}", 303)
+
+
+async def _events(
+    access: Access, render: Callable[[Session, Access], dict[str, str]]
+) -> AsyncIterator[ServerSentEvent]:
+    """The parts of a page that changed, rendered in short transactions of their own; `end` closes the stream."""
+    slug, person_id, sent = access.project.slug, access.person.id, dict[str, str]()
+
+    def rendered() -> dict[str, str]:
+        with open_session() as session:
+            # Asked anew each time: who loses the role sees nothing more.
+            person = session.get(User, person_id)
+            if person is None or person.deactivated_at is not None:
+                raise NotFound
+            return render(session, find_project(session, person, slug, "operator"))
+
+    async for _change in live.changes(access.project.id):
+        try:
+            parts = await run_in_threadpool(rendered)
+        except DomainError:
+            yield ServerSentEvent(raw_data="", event="end")
+            return
+        for name, html in parts.items():
+            if sent.get(name) != html:
+                yield ServerSentEvent(raw_data=html, event=name)
+        if "end" in parts:
+            return
+        sent = parts
+        await asyncio.sleep(PAUSE)
+
+
+def _fragment(template: str, values: dict[str, Any]) -> str:
+    return environment.get_template(template).render(values)
+
+
+def _of_project(session: Session, access: Access, run_id: str) -> Run:
+    run = runs.find(session, access.person, run_id)
+    if run.project_id != access.project.id:
+        raise NotFound(f"There is no run {run_id!r} in this project.")
+    return run
+
+
+def _of_all(session: Session, access: Access, before: int | None = None) -> dict[str, Any]:
+    listed = runs.newest(session, access.project, before, steps_too=False)
+    return page_context(access, "runs") | {
+        "loop_state": loop.of(session, access.project),
+        "listed": listed,
+        "older": listed[-1].id if len(listed) == runs.PAGE else None,
+        "kinds": KINDS,
+        "triggers": TRIGGERS,
+    }
+
+
+def _forms(
+    session: Session, access: Access, chosen: str = "chain", typed: dict[str, str] | None = None, problem: str = ""
+) -> dict[str, Any]:
+    base = access.project.base_model
+    shown = [
+        {
+            "kind": kind,
+            "title": FORMS[kind][0],
+            "about": FORMS[kind][1],
+            "button": FORMS[kind][2],
+            "settings": [(KINDS[step], forms.settings_of(step, base)) for step in forms.STEPS[kind]],
+        }
+        for kind in forms.STARTED
+    ]
+    return {
+        "forms": shown,
+        "chosen": chosen,
+        "typed": typed or {},
+        "problem": problem,
+        "presets": forms.PRESETS,
+        "rewards": checkpoints.newest(session, access.project, "reward", limit=20),
+        "policies": checkpoints.newest(session, access.project, "policy", limit=20),
+    }
+
+
+def _of_one(session: Session, access: Access, run: Run) -> dict[str, Any]:
+    rows = metrics.of(session, run)
+    left = metrics.seconds_left(run, rows)
+    took = (run.finished_at - run.started_at).total_seconds() if run.finished_at and run.started_at else None
+    person = session.get(User, run.requested_by_id) if run.requested_by_id else None
+    return page_context(access, "runs") | {
+        "run": run,
+        "finished": run.status in FINISHED,
+        "chain": session.get(Run, run.parent_id) if run.parent_id else None,
+        "steps": runs.steps_of(session, run),
+        "phases": [curves.of(phase, group) for phase, group in metrics.by_phase(rows).items()],
+        "samples": samples.shown(run.samples),
+        "left": _span(left) if left is not None else None,
+        "took": _span(took) if took is not None else None,
+        "person_name": (person.name or person.email) if person else None,
+        "kinds": KINDS,
+        "triggers": TRIGGERS,
+    }
+
+
+def _span(seconds: float) -> str:
+    """A length of time in the unit that people would say it in."""
+    for size, one, many in ((3600, _("1 hour"), _("{n} hours")), (60, _("1 minute"), _("{n} minutes"))):
+        if seconds >= 0.95 * size:
+            n = round(seconds / size)
+            return one if n == 1 else many.format(n=n)
+    n = max(1, round(seconds))
+    return _("1 second") if n == 1 else _("{n} seconds").format(n=n)
