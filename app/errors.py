@@ -7,6 +7,7 @@ DomainError
 ├── NotFound (404)          not there, or not yours to see
 ├── Conflict (409)          true a moment ago, not any more
 ├── Gone (410)              the lease is lost
+├── TooLarge (413)          more than is taken at once
 ├── TooMany (429)           slow down
 └── Unavailable (503)       something this needs is down
 """
@@ -70,6 +71,12 @@ class Gone(DomainError):
     """The time to answer ran out and somebody else has this comparison now. Take the next one."""
 
     status = 410
+
+
+class TooLarge(DomainError):
+    """This is more than Pairloop takes at once. Send it in smaller parts."""
+
+    status = 413
 
 
 class TooMany(DomainError):

@@ -1,0 +1,221 @@
+"""Prompts: brought in by the thousand, found again, taken out of use."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import exists, func, select, text, update
+from sqlalchemy.orm import Session
+
+from app.errors import BadInput
+from app.labeling.comparisons import check_messages, check_text, is_holdout, prompt_hash
+from app.models import Assignment, Comparison, Project, Prompt, now
+from app.prompts.bodies import Entry
+from app.runs import due
+
+AT_ONCE = 1000
+MOST_TOLD = 1000
+"""How many refused entries are told one by one; the others are only counted."""
+HIGHEST_PRIORITY = 1_000_000
+
+
+@dataclass(frozen=True)
+class Rejected:
+    line: int
+    why: str
+    raw: bytes
+
+
+@dataclass
+class Added:
+    """What came of an import. `rejected` holds the first thousand of `refused`."""
+
+    added: int = 0
+    duplicates: int = 0
+    refused: int = 0
+    rejected: list[Rejected] = field(default_factory=list)
+
+    def reject(self, entry: Entry, why: str) -> None:
+        self.refused += 1
+        if len(self.rejected) < MOST_TOLD:
+            self.rejected.append(Rejected(entry.line, why, entry.raw))
+
+    def to_json(self) -> dict[str, Any]:
+        told = [{"line": one.line, "why": one.why} for one in self.rejected]
+        return {"added": self.added, "duplicates": self.duplicates, "rejected": told, "rejected_total": self.refused}
+
+
+# A prompt that so far only came inside comparisons, or was withdrawn, is brought (back) into use.
+INSERT = text("""
+    insert into prompts (project_id, messages, hash, holdout, sampled, tags, source, priority)
+    select :project, messages, hash, holdout, true, tags, source, priority
+    from json_to_recordset(cast(:rows as json))
+        as brought (messages jsonb, hash text, holdout bool, tags text[], source text, priority int)
+    on conflict (project_id, hash) do update set sampled = true, withdrawn_at = null
+        where not prompts.sampled or prompts.withdrawn_at is not null
+""")
+
+
+def add(session: Session, project: Project, items: Iterable[Entry], source: str = "") -> Added:
+    """Bring prompts in; what cannot be used is listed with its line and a reason, everything else is taken.
+
+    Each item is a string, `{"prompt": …}` or `{"messages": […]}`, with `tags`, `source` and `priority` where wanted.
+    Known prompts (by the hash of their normalised text) count as duplicates.
+    """
+    lock(session, project)
+    result = Added()
+    rest = iter(items)
+    while some := list(islice(rest, AT_ONCE)):
+        _add_some(session, project, some, source, result)
+    if result.added:
+        due.stock_may_be_low(session, project)
+    return result
+
+
+def lock(session: Session, project: Project) -> None:
+    """One import at a time per project: two that bring the same prompts in another order would wait for each other."""
+    session.execute(text("select pg_advisory_xact_lock(hashtext('prompts'), :project)"), {"project": project.id})
+
+
+def _add_some(session: Session, project: Project, entries: Sequence[Entry], source: str, result: Added) -> None:
+    rows: dict[str, dict[str, Any]] = {}
+    good = 0
+    for entry in entries:
+        try:
+            row = _row(entry, source)
+        except BadInput as problem:
+            result.reject(entry, problem.message)
+        else:
+            good += 1
+            rows.setdefault(row["hash"], row)
+    if not rows:
+        return
+    stored = json.dumps(list(rows.values()), ensure_ascii=False)
+    inserted = session.execute(INSERT, {"project": project.id, "rows": stored})
+    result.added += inserted.rowcount  # type: ignore[attr-defined]
+    result.duplicates += good - inserted.rowcount  # type: ignore[attr-defined]
+
+
+def _row(entry: Entry, source: str) -> dict[str, Any]:
+    if entry.why:
+        raise BadInput(entry.why)
+    value = entry.value
+    if isinstance(value, str):
+        value = {"prompt": value}
+    if not isinstance(value, dict):
+        raise BadInput('A prompt must be a text or an object with "prompt" or "messages".')
+    given = value["messages"] if "messages" in value else value.get("prompt")
+    messages = conversation(given)
+    hash = prompt_hash(messages)
+    return {"messages": messages, "hash": hash, "holdout": is_holdout(hash), **labels_of(value, source)}
+
+
+def conversation(given: object) -> list[dict[str, Any]]:
+    """A prompt's messages, checked; a text alone is one user turn."""
+    if given is None:
+        raise BadInput('There is no prompt here. Give it as "prompt" (a text) or "messages" (a list of turns).')
+    if isinstance(given, str):
+        return [{"role": "user", "content": check_text(given, "The prompt")}]
+    return check_messages(given)
+
+
+def labels_of(value: dict[str, Any], source: str) -> dict[str, Any]:
+    """The optional `tags`, `source` and `priority` of an entry, checked; null counts as not given."""
+    tags, priority = value.get("tags"), value.get("priority")
+    if tags is not None and (not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags)):
+        raise BadInput('tags must be a list of texts, such as ["short", "science"].')
+    if priority is not None and (
+        isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > HIGHEST_PRIORITY
+    ):
+        raise BadInput(f"priority must be a whole number up to {HIGHEST_PRIORITY:,}; higher ones come first.")
+    named = value.get("source")
+    return {
+        "tags": list(dict.fromkeys(check_text(tag, "A tag").strip() for tag in tags or ())),
+        "source": source if named is None or named == "" else check_text(named, "The source"),
+        "priority": priority or 0,
+    }
+
+
+SAYS = text("""
+    exists (select from jsonb_array_elements(prompts.messages) as turn where turn ->> 'content' ilike :words)
+""")
+
+
+def search(
+    session: Session, project: Project, words: str = "", before: int | None = None, limit: int = 50
+) -> list[Prompt]:
+    """A project's prompts, newest first, older than the prompt `before`.
+
+    `words` must occur in some turn, in any case; `tag:short` asks for a tag and `is:withdrawn` for what is out of use.
+    """
+    query = select(Prompt).where(Prompt.project_id == project.id).order_by(Prompt.id.desc()).limit(limit)
+    wanted = []
+    for word in words.replace("\x00", "").split():
+        if word.startswith("tag:"):
+            query = query.where(Prompt.tags.any_() == word.removeprefix("tag:"))
+        elif word == "is:withdrawn":
+            query = query.where(Prompt.withdrawn_at.is_not(None))
+        else:
+            wanted.append(word)
+    if wanted:
+        literal = re.sub(r"([\\%_])", r"\\\1", " ".join(wanted))
+        query = query.where(SAYS.bindparams(words=f"%{literal}%"))
+    if before is not None:
+        query = query.where(Prompt.id < before)
+    return list(session.scalars(query))
+
+
+def withdraw(session: Session, project: Project, ids: Sequence[int]) -> int:
+    """Take prompts out of use, and their waiting comparisons that nobody holds; what was answered stays."""
+    chosen = (Prompt.project_id == project.id, Prompt.id.in_(ids), Prompt.withdrawn_at.is_(None))
+    found = session.scalars(update(Prompt).where(*chosen).values(withdrawn_at=now()).returning(Prompt.id)).all()
+    held = exists().where(Assignment.comparison_id == Comparison.id, Assignment.status == "leased")
+    waiting = (Comparison.prompt_id.in_(found), Comparison.status == "waiting", ~held)
+    session.execute(update(Comparison).where(*waiting).values(status="withdrawn"))
+    if found:
+        due.stock_may_be_low(session, project)
+    return len(found)
+
+
+def restore(session: Session, project: Project, ids: Sequence[int]) -> int:
+    """Bring withdrawn prompts back into use, with the comparisons that came with them ready-made."""
+    chosen = (Prompt.project_id == project.id, Prompt.id.in_(ids), Prompt.withdrawn_at.is_not(None))
+    found = session.scalars(update(Prompt).where(*chosen).values(withdrawn_at=None).returning(Prompt.id)).all()
+    ready_made = (Comparison.prompt_id.in_(found), Comparison.status == "withdrawn", Comparison.source == "import")
+    session.execute(update(Comparison).where(*ready_made).values(status="waiting"))
+    if found:
+        due.stock_may_be_low(session, project)
+    return len(found)
+
+
+def counts(session: Session, project: Project) -> dict[str, int]:
+    """How many prompts are in use, only came inside comparisons, are held out, or were withdrawn."""
+    used = Prompt.withdrawn_at.is_(None)
+    row = session.execute(
+        select(
+            func.count().filter(used, Prompt.sampled).label("sampled"),
+            func.count().filter(used, ~Prompt.sampled).label("inside_comparisons"),
+            func.count().filter(used, Prompt.holdout).label("holdout"),
+            func.count().filter(~used).label("withdrawn"),
+        ).where(Prompt.project_id == project.id)
+    ).one()
+    return {name: int(value) for name, value in row._mapping.items()}
+
+
+def as_json(prompt: Prompt) -> dict[str, Any]:
+    """The prompt as programs read it."""
+    return {
+        "id": str(prompt.id),
+        "messages": prompt.messages,
+        "tags": prompt.tags,
+        "source": prompt.source,
+        "priority": prompt.priority,
+        "holdout": prompt.holdout,
+        "sampled": prompt.sampled,
+        "times_sampled": prompt.times_sampled,
+        "created": prompt.created_at.isoformat(),
+        "withdrawn": prompt.withdrawn_at.isoformat() if prompt.withdrawn_at else None,
+    }

@@ -1,0 +1,141 @@
+"""Prompts come in by the thousand: checked, hashed, never twice."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.database import open_session
+from app.labeling.comparisons import is_holdout, prompt_hash
+from app.models import Project, Prompt, Run
+from app.prompts import prompts
+from app.prompts.bodies import Entry
+from tests.people import make_project
+
+
+def brought(*values: object) -> Iterator[Entry]:
+    return (Entry(line, value, repr(value).encode()) for line, value in enumerate(values, 1))
+
+
+@pytest.fixture
+def project(session: Session) -> Project:
+    return make_project(session)
+
+
+def stored(session: Session, project: Project) -> list[Prompt]:
+    return list(session.scalars(select(Prompt).where(Prompt.project_id == project.id).order_by(Prompt.id)))
+
+
+def test_texts_and_conversations_are_stored_in_their_order(session: Session, project: Project) -> None:
+    talk = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    result = prompts.add(
+        session,
+        project,
+        brought(
+            "Why?",
+            {"prompt": "How?", "tags": ["short", "short", " science "], "source": "a book", "priority": 5, "more": 1},
+            {"messages": talk},
+            {"prompt": talk[1:], "tags": None, "source": None, "priority": None},
+        ),
+        "api",
+    )
+    assert result.to_json() == {"added": 4, "duplicates": 0, "rejected": [], "rejected_total": 0}
+    why, how, both, hi = stored(session, project)
+    assert why.messages == [{"role": "user", "content": "Why?"}]
+    assert (why.tags, why.source, why.priority, why.sampled) == ([], "api", 0, True)
+    assert (how.tags, how.source, how.priority) == (["short", "science"], "a book", 5)
+    assert (both.messages, hi.messages) == (talk, talk[1:])
+    assert [one.hash for one in (why, both)] == [prompt_hash(why.messages), prompt_hash(talk)]
+    assert all(one.holdout == is_holdout(one.hash) for one in (why, how, both, hi))
+
+
+def test_the_same_prompt_written_otherwise_is_a_duplicate(session: Session, project: Project) -> None:
+    first = prompts.add(session, project, brought("A cafe\u0301  at\nnight", "a café at night"))
+    again = prompts.add(session, project, brought("A café at night ", "new", "new"))
+    assert (first.added, first.duplicates) == (2, 0)
+    assert (again.added, again.duplicates) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (17, "A prompt must be a text or an object"),
+        (None, "A prompt must be a text or an object"),
+        ({}, "There is no prompt here"),
+        ({"prompt": 3}, "A prompt must be a list with at least one message"),
+        ("  ", "The prompt is empty"),
+        ("a\x00b", "NUL"),
+        ("\ud800", "surrogate"),
+        ({"messages": [{"role": "assistant", "content": "Hi"}]}, "The last message must be from the user"),
+        ({"messages": [{"role": "user"}]}, "Message 1 must be text"),
+        ({"prompt": "a", "tags": "short"}, "tags must be a list"),
+        ({"prompt": "a", "tags": ["a\x00"]}, "NUL"),
+        ({"prompt": "a", "source": "\x00"}, "NUL"),
+        ({"prompt": "a", "priority": True}, "priority must be a whole number"),
+        ({"prompt": "a", "priority": 10**12}, "priority must be a whole number"),
+    ],
+)
+def test_what_cannot_be_used_is_told_and_the_rest_is_taken(
+    session: Session, project: Project, value: object, why: str
+) -> None:
+    result = prompts.add(session, project, brought("good", value, "good too"))
+    assert (result.added, result.refused) == (2, 1)
+    assert result.rejected[0].line == 2
+    assert why in result.rejected[0].why
+
+
+def test_hostile_text_is_kept_as_it_is(session: Session, project: Project) -> None:
+    texts = [
+        "'; drop table prompts; --",
+        "<script>alert(1)</script>",
+        '\\u0041 {"a": "%s %(b)s"} :rows',
+        "\u202e‮ عربى 한국어",
+    ]
+    assert prompts.add(session, project, brought(*texts)).added == 4
+    assert [one.messages[0]["content"] for one in stored(session, project)] == texts
+
+
+def test_more_than_a_batch_comes_in_and_only_so_many_refusals_are_told(session: Session, project: Project) -> None:
+    entries = (Entry(n, f"Prompt {n}" if n % 2 else "", b"raw") for n in range(2 * prompts.MOST_TOLD + 2))
+    result = prompts.add(session, project, entries)
+    assert (result.added, result.refused, len(result.rejected)) == (1001, 1001, 1000)
+    assert session.scalar(select(func.count()).select_from(Prompt)) == 1001
+
+
+def test_a_prompt_of_a_comparison_or_a_withdrawn_one_comes_into_use(session: Session, project: Project) -> None:
+    prompts.add(session, project, brought("one", "two", "three"))
+    one, two, _ = stored(session, project)
+    one.sampled = False
+    prompts.withdraw(session, project, [two.id])
+    result = prompts.add(session, project, brought("one", "two", "three"))
+    session.expire_all()
+    assert (result.added, result.duplicates) == (2, 1)
+    assert (one.sampled, two.withdrawn_at) == (True, None)
+
+
+def test_new_prompts_start_the_sampling_of_pairs(session: Session, project: Project) -> None:
+    prompts.add(session, project, brought(""))
+    assert session.scalar(select(Run)) is None
+    prompts.add(session, project, brought("one"))
+    run = session.scalars(select(Run)).one()
+    assert (run.kind, run.trigger, run.status) == ("sample", "stock", "queued")
+
+
+def test_two_imports_of_the_same_prompts_in_opposite_order_both_end(committed: None) -> None:
+    with open_session() as session:
+        project = make_project(session)
+    texts = [f"Prompt {n}" for n in range(3000)]
+    added = []
+
+    def bring(values: list[str]) -> None:
+        with open_session() as session:
+            added.append(prompts.add(session, session.merge(project), brought(*values)).added)
+
+    threads = [threading.Thread(target=bring, args=(order,)) for order in (texts, texts[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(added) == [0, 3000]
