@@ -96,6 +96,7 @@ def test_right_passwords_never_lock_an_office_out(
     client: TestClient, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "SIGN_IN_BY_ADDRESS", Limit("sign-in address", "sign in", 2))
+    monkeypatch.setattr(limits, "SIGN_IN_BY_EMAIL", Limit("sign-in e-mail", "sign in", 2))
     people.create_user(session, "alice@example.org", ["annotator"], "the right password")
     right = {"email": "alice@example.org", "password": "the right password"}
     assert [client.post("/sign-in", data=right).status_code for _ in range(5)] == [303] * 5

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from app.accounts import invitations, people, tokens
+from app.accounts import invitations, people, sessions, tokens
 from app.database import open_session
 from app.errors import Conflict
 from app.models import Invitation, User
@@ -147,7 +147,9 @@ def test_deactivating_closes_every_door(client: TestClient, session: Session, bo
     eve = people.create_user(session, "eve@example.org", ["admin"], "eve's password")
     headers = bearer(session, eve)
     token = invitations.invite(session, eve, ["admin"])
+    sessions.start(session, eve, "a browser")
     assert client.post(f"/people/{eve.id}/deactivate").status_code == 303
+    assert sessions.open_sessions(session, eve) == []
     client.cookies.clear()
     assert client.get("/me", headers=headers).status_code == 303
     assert client.post("/sign-in", data={"email": eve.email, "password": "eve's password"}).status_code == 422

@@ -114,6 +114,7 @@ def test_it_leads_back_to_where_one_came_from(client: TestClient, alice: User) -
     [
         "https://evil.example",
         "//evil.example",
+        "///evil.example",
         "/\\evil.example",
         "/\t/evil.example",
         "\\\\evil.example",
@@ -141,6 +142,15 @@ def test_it_says_what_to_do_while_there_is_nobody(client: TestClient, session: S
 def test_an_expired_session_is_none(client: TestClient, session: Session, alice: User) -> None:
     browse_as(client, session, alice)
     session.scalars(select(LoginSession)).one().expires_at = now()
+    assert client.get("/me").status_code == 303
+
+
+def test_a_session_from_before_somebody_was_deactivated_is_none(
+    client: TestClient, session: Session, alice: User
+) -> None:
+    browse_as(client, session, alice)
+    alice.deactivated_at = now()
+    session.flush()
     assert client.get("/me").status_code == 303
 
 

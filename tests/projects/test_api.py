@@ -243,7 +243,9 @@ def test_the_list_is_newest_first_and_comes_in_pages(
         cursor = found["next"]
     assert seen == [["p4", "p3"], ["p2", "p1"], ["p0"]]
     assert cursor is None
-    assert client.get(API, headers=as_bob).json()["items"][0]["guidelines"].startswith("Prefer")
+    exactly_all = client.get(API, params={"limit": 5}, headers=as_bob).json()
+    assert (len(exactly_all["items"]), exactly_all["next"]) == (5, None)
+    assert exactly_all["items"][0]["guidelines"].startswith("Prefer")
 
 
 @pytest.mark.parametrize("query", ["cursor=x", "cursor=0", "cursor=99999999999999999999", "limit=0", "limit=1000"])
