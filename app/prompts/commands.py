@@ -34,12 +34,12 @@ def bring_in(
     """
     if what not in ("prompts", "comparisons"):
         raise typer.BadParameter("Import prompts or comparisons.", param_hint="--what")
-    total: dict[str, Any] = {"added": 0, "duplicates": 0, "rejected": []}
+    total: dict[str, Any] = {"added": 0, "duplicates": 0, "rejected": [], "rejected_total": 0}
     with signed_in(url, token) as api:
         for first_line, piece in pieces(file):
             taken = api.call("POST", f"/projects/{project}/{what}", content=piece)
-            total["added"] += taken["added"]
-            total["duplicates"] += taken["duplicates"]
+            for count in ("added", "duplicates", "rejected_total"):
+                total[count] += taken[count]
             total["rejected"] += [{**bad, "line": bad["line"] + first_line} for bad in taken["rejected"]]
             typer.echo(f"{total['added']} added so far.", err=True)
     typer.echo(json.dumps(total))

@@ -1,5 +1,6 @@
 """`pairloop up` for real, on the model `tiny`: it answers, it ends completely, it comes back."""
 
+import json
 import os
 import re
 import shutil
@@ -70,6 +71,14 @@ class Up:
         self.process.stdout.close()
         self.log.close()
         return status
+
+    def command(self, *arguments: str, typed: str = "") -> str:
+        """Run another command of the program against this one and return what it prints."""
+        done = subprocess.run(
+            [*pairloop(), *arguments], env=self.environment, input=typed, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def processes(self) -> dict[int, str]:
         """Living processes that were started for this data directory: id -> command line."""
@@ -208,13 +217,26 @@ def test_postgres_comes_back(up: Up) -> None:
 
 
 @pytest.mark.slow
-def test_a_command_finds_the_database_that_runs(up: Up) -> None:
+def test_the_commands_reach_the_one_that_runs(up: Up, tmp_path: Path) -> None:
     up.wait_for_address()
-    command = [*pairloop(), "create-user", "--email", "alice@example.org", "--roles", "annotator,admin,operator"]
-    made = subprocess.run(
-        command, env=up.environment, input="a long password\n", capture_output=True, text=True, check=False
-    )
-    assert (made.returncode, made.stdout) == (0, "alice@example.org\n"), made.stderr
+    person = ["--email", "alice@example.org"]
+    assert up.command("create-user", *person, "--roles", "annotator,admin,operator", typed="a long password\n")
+    up.environment["PAIRLOOP_TOKEN"] = up.command("create-token", *person, "--name", "tests").strip()
+    there = ["--url", up.url, "--project", "first-project"]
+
+    file = tmp_path / "pairs.jsonl"
+    pair = {"prompt": "Say hello.", "chosen": "Hello!", "rejected": "No."}
+    file.write_text(json.dumps(pair) + "\n{half a line\n" + json.dumps({**pair, "prompt": "Say goodbye."}) + "\n")
+    taken = json.loads(up.command("import", str(file), *there, "--what", "comparisons"))
+    assert (taken["added"], taken["duplicates"], [bad["line"] for bad in taken["rejected"]]) == (2, 0, [2])
+
+    rows = [json.loads(line) for line in up.command("export", *there, "--format", "jsonl").splitlines()]
+    assert sorted(row["prompt"][0]["content"] for row in rows) == ["Say goodbye.", "Say hello."]
+    assert [row["chosen"][0]["content"] for row in rows] == ["Hello!", "Hello!"]
+
+    started = json.loads(up.command("run", *there, "--kind", "sample", "--params", '{"comparisons": 1}'))
+    assert (started["kind"], started["status"]) == ("sample", "queued")
+
     assert up.stop() == 0
     again = Up(up.data, int(up.url.rpartition(":")[2]))
     assert "account" not in again.wait_for_address()  # there is a first person now
