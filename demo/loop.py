@@ -140,13 +140,3 @@ def ask(client: Client, model: str, prompts: Sequence[str], plan: Plan, say: Say
         answered = dict(zip(prompts, pool.map(answers, enumerate(prompts)), strict=True))
     say(f"{model} answered {len(prompts)} prompts in {time.monotonic() - started:.0f} s")
     return answered
-
-
-def score(client: Client, slug: str, answers: dict[str, list[Sampled]]) -> dict[str, list[float]]:
-    """The promoted reward model's scores of these answers, in their order."""
-    return {
-        prompt: client.post(
-            "/api/v1/score", {"project": slug, "prompt": prompt, "responses": [one.text for one in given]}
-        )["scores"]
-        for prompt, given in answers.items()
-    }

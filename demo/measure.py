@@ -109,20 +109,3 @@ def win_rate(candidate: Answers, opponent: Answers, rule: Rule, seed: int = 1) -
 
 def _texts(answers: Answers) -> dict[str, list[str]]:
     return {prompt: [one.text for one in given] for prompt, given in answers.items()}
-
-
-def agreement(answers: Answers, scores: Mapping[str, Sequence[float]], rule: Rule) -> tuple[float, int]:
-    """Return how often the reward model ranks two answers to one prompt as the rule does, and over how many pairs.
-
-    `scores` holds the reward model's score of each answer, in the order of `answers`. Pairs that the rule scores the
-    same are left out; equal scores of the reward model count half. (nan, 0) when no pair is left.
-    """
-    right: list[float] = []
-    for prompt, given in answers.items():
-        judged = [(rule.score(one.text), score) for one, score in zip(given, scores[prompt], strict=True)]
-        for i, (gold, score) in enumerate(judged):
-            for other_gold, other_score in judged[i + 1 :]:
-                if gold != other_gold:
-                    agrees = (gold > other_gold) == (score > other_score)
-                    right.append(0.5 if score == other_score else float(agrees))
-    return (fmean(right), len(right)) if right else (float("nan"), 0)

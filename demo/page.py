@@ -116,10 +116,7 @@ def markdown(findings: dict[str, Any]) -> str:
             f"{percent(reward['accuracy'])} {interval(reward['low'], reward['high'])}, n = {reward['n']}; "
             f"the noise allows {percent(labels['ceiling'])}; length alone reaches {percent(reward['length_baseline'])}",
         ),
-        (
-            "Reward model, agreement with the rule on unseen prompts",
-            f"{percent(reward['agreement'])} of {reward['agreement_pairs']} pairs",
-        ),
+        *held_out(reward),
         (
             "Gold win rate against the base model, unseen prompts",
             f"{percent(win['rate'])}, Wilson {interval(win['wilson_low'], win['wilson_high'])}, "
@@ -130,3 +127,11 @@ def markdown(findings: dict[str, Any]) -> str:
         ("Time", "; ".join(f"{name} {minutes(seconds)}" for name, seconds in findings["seconds"].items())),
     ]
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts)]) + "\n"
+
+
+def held_out(reward: dict[str, Any]) -> list[tuple[str, str]]:
+    """The reward model's accuracy on prompts that the project holds out, where there were answers about any."""
+    if not reward["test_n"]:
+        return []
+    figure = f"{percent(reward['test_accuracy'])} {interval(reward['test_low'], reward['test_high'])}"
+    return [("Reward model, accuracy on held-out prompts", f"{figure}, n = {reward['test_n']}")]

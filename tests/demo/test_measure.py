@@ -5,7 +5,7 @@ import math
 import pytest
 
 from app.simulation.gold import RULES
-from demo.measure import Sampled, agreement, describe, distinct, win_rate
+from demo.measure import Sampled, describe, distinct, win_rate
 
 WARM = RULES["warm"]
 
@@ -43,11 +43,3 @@ def test_the_win_rate_has_the_prompt_as_its_unit() -> None:
     assert won.cluster_low < won.rate < won.cluster_high
     same = win_rate(before, before, WARM)
     assert (same.rate, same.cluster_low, same.cluster_high) == (0.5, 0.5, 0.5)
-
-
-def test_agreement_ranks_within_a_prompt_and_leaves_equal_ones_out() -> None:
-    answers = {"p": said("happy friend", "happy", "nothing"), "q": said("nothing", "no")}
-    # p has three decisive pairs: the scores get 2 > 1 right, 2 > 0 right, and are equal on 1 > 0; q has none.
-    share, pairs = agreement(answers, {"p": [3.0, 1.0, 1.0], "q": [9.0, 0.0]}, WARM)
-    assert (share, pairs) == (pytest.approx(2.5 / 3), 3)
-    assert agreement({"q": answers["q"]}, {"q": [1.0, 2.0]}, WARM)[1] == 0

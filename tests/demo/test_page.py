@@ -31,7 +31,7 @@ def findings() -> dict[str, Any]:
         "kl": 3.25,
         "reward_model": {
             "accuracy": 0.8, "low": 0.7, "high": 0.9, "n": 30, "length_baseline": 0.6,
-            "agreement": 0.85, "agreement_pairs": 40,
+            "test_accuracy": 0.85, "test_low": 0.6, "test_high": 0.95, "test_n": 20,
         },
         "runs": {"ppo": {"metrics": ppo, "hyper": {"kl_budget": 6.0}, "result": {"best_update": 2}, "seconds": 61.0}},
         "sentences": ["The gates let it pass."],
