@@ -8,8 +8,14 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 # Path inside the wheel -> (name under static/vendor, SHA-256 of what we reviewed).
 VENDORED = {
-    "django_htmx/static/django_htmx/htmx-2.min.js": ("htmx.min.js", "71ea67185bfa8c98c39d31717c6fce5d852370fcdfd129db4543774d3145c0de"),
-    "django_htmx/static/django_htmx/ext/hx-sse-2.min.js": ("htmx-sse.min.js", "98a46496de0c3605fbffdce9167ba427bdd9553184f83f149c261891a92c0136"),
+    "django_htmx/static/django_htmx/htmx-2.min.js": (
+        "htmx.min.js",
+        "71ea67185bfa8c98c39d31717c6fce5d852370fcdfd129db4543774d3145c0de",
+    ),
+    "django_htmx/static/django_htmx/ext/hx-sse-2.min.js": (
+        "htmx-sse.min.js",
+        "98a46496de0c3605fbffdce9167ba427bdd9553184f83f149c261891a92c0136",
+    ),
 }
 
 
