@@ -4,7 +4,7 @@ import io
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
@@ -105,7 +105,15 @@ def wrong_lines(access: AdminOf, session: Transaction, run_id: int) -> Response:
     return PlainTextResponse(text, headers=headers)
 
 
-Chosen = Annotated[list[int], Form()]
+async def ticked(request: Request) -> list[int]:
+    """The numbers of the ticked prompts; raises BadInput where none is."""
+    chosen = [int(str(id)) for id in (await request.form()).getlist("chosen") if str(id).isdecimal()]
+    if not chosen:
+        raise BadInput("Tick one or more prompts first.")
+    return chosen
+
+
+Chosen = Annotated[list[int], Depends(ticked)]
 
 
 @pages.post("/withdraw")
