@@ -69,3 +69,17 @@ def tiny(shared_tiny: LanguageModel) -> Iterator[LanguageModel]:
 def family(request: pytest.FixtureRequest) -> LanguageModel:
     """One model of each family."""
     return random_model(request.param)
+
+
+@pytest.fixture(scope="session")
+def likes_vowels(tmp_path_factory: pytest.TempPathFactory, shared_tiny: LanguageModel) -> dict[str, Any]:
+    """`prompts` and `parents` for a spec: a reward model on `tiny`, trained by people who like vowels."""
+    from tests.workers import training
+    from workers.iteration import RecordingContext, run_iteration
+
+    home = tmp_path_factory.mktemp("likes-vowels")
+    prompts = training.prompts(home)
+    snapshot = training.snapshot(home, shared_tiny, 80)
+    spec = training.spec(home, "reward", prompts=prompts, snapshot=snapshot, hyper={"lora_from_labels": 1000})
+    found = run_iteration(spec, RecordingContext())
+    return {"prompts": prompts, "parents": {"reward": {"id": "1", **found["checkpoint"]}, "policy": None}}

@@ -1,0 +1,92 @@
+"""Who wins, by how much and at what price: the figures by hand, and a whole run on `tiny`."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.runs.hyper import EvaluateHyper
+from tests.workers import training
+from workers.evaluate import Answers, gate, length_controlled, win_matrix
+from workers.iteration import Parent, RecordingContext, run_iteration
+
+METRICS = {"win_rate": 0.7, "win_low": 0.6, "win_high": 0.8, "win_length_controlled": 0.65, "prompts": 64.0}
+METRICS |= {"kl": 4.0, "repetition": 0.1, "repetition_base": 0.1}
+
+
+def answers(scores: list[list[float]], lengths: list[list[float]]) -> Answers:
+    return Answers(np.array(scores), np.array(lengths), 1.0, 0.0, 1.0, [])
+
+
+def test_every_answer_meets_every_answer_to_its_prompt() -> None:
+    # Prompt 0: 3 beats 1 and 2, 0 loses to both: 2 of 4. Prompt 1: equal answers are half a win.
+    found = win_matrix(np.array([[3.0, 0.0], [1.0, 1.0]]), np.array([[1.0, 2.0], [1.0, 1.0]]))
+    assert found.tolist() == [0.5, 0.5]
+    assert win_matrix(np.array([[5.0]]), np.array([[1.0]])).tolist() == [1.0]
+
+
+def test_a_win_by_length_alone_disappears_at_equal_length() -> None:
+    rng = np.random.default_rng(1)
+    long, short = rng.normal(50, 15, (100, 2)), rng.normal(30, 15, (100, 2))
+    noise = rng.logistic(size=(100, 2)) * 2
+    ours, theirs = answers((long / 5 + noise).tolist(), long.tolist()), answers((short / 5).tolist(), short.tolist())
+    assert win_matrix(ours.scores, theirs.scores).mean() > 0.75
+    assert 0.35 < length_controlled(ours, theirs) < 0.65
+
+
+def test_a_win_at_any_length_stays() -> None:
+    rng = np.random.default_rng(2)
+    lengths = rng.normal(40, 15, (2, 100, 2))
+    ours = answers((rng.logistic(size=(100, 2)) + 1.5).tolist(), lengths[0].tolist())
+    theirs = answers(rng.logistic(size=(100, 2)).tolist(), lengths[1].tolist())
+    assert length_controlled(ours, theirs) == pytest.approx(win_matrix(ours.scores, theirs.scores).mean(), abs=0.03)
+
+
+def test_the_gate_says_why() -> None:
+    hyper = EvaluateHyper()
+    passed, why = gate(METRICS, Parent("2", "file:///x", "0"), hyper)
+    assert passed
+    assert why == (
+        "The candidate wins 70% [60%, 80%] of 64 prompts against the policy in use (65% at equal length), "
+        "4.0 nats from the base model."
+    )
+    passed, why = gate(METRICS | {"win_low": 0.49}, None, hyper)
+    assert (passed, "may be chance" in why, "against the base model" in why) == (False, True, True)
+    passed, why = gate(METRICS | {"kl": 6.2}, None, hyper)
+    assert (passed, "but is 6.2 nats from the base model; the budget is 6" in why) == (False, True)
+    passed, why = gate(METRICS | {"repetition": 0.3}, None, hyper)
+    assert (passed, "repeats 30% of its trigrams (base model: 10%)" in why) == (False, True)
+
+
+@pytest.fixture(scope="module")
+def candidate(likes_vowels: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    spec = training.spec(tmp_path_factory.mktemp("candidate"), "ppo", **likes_vowels)
+    return {"id": "2", **run_iteration(spec, RecordingContext())["checkpoint"]}
+
+
+def test_a_trained_policy_beats_the_base_model(
+    likes_vowels: dict[str, Any], candidate: dict[str, str], tmp_path: Path
+) -> None:
+    context = RecordingContext()
+    result = run_iteration(training.spec(tmp_path, "evaluate", **likes_vowels, candidate=candidate), context)
+    metrics = result["metrics"]
+    assert metrics["opponent"] == "base"
+    assert metrics["win_rate"] == metrics["win_base_rate"] > 0.6
+    assert metrics["win_low"] < metrics["win_rate"] < metrics["win_high"]
+    assert metrics["reward"] > metrics["reward_base"]
+    assert 0 < metrics["kl"] < 6
+    assert result["gate"]["passed"]
+    assert len(context.shown) == 8
+    assert context.reports[-1][:3] == ("evaluate", 3, 3)
+
+
+def test_a_policy_does_not_beat_itself(likes_vowels: dict[str, Any], candidate: dict[str, str], tmp_path: Path) -> None:
+    parents = {**likes_vowels["parents"], "policy": candidate}
+    spec = training.spec(tmp_path, "evaluate", **{**likes_vowels, "parents": parents}, candidate=candidate)
+    result = run_iteration(spec, RecordingContext())
+    assert result["metrics"]["opponent"] == "2"
+    assert result["metrics"]["win_rate"] == 0.5
+    assert result["metrics"]["win_base_rate"] > 0.6
+    assert not result["gate"]["passed"]
+    assert "may be chance: 50%" in result["gate"]["why"]
