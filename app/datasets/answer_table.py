@@ -118,9 +118,10 @@ def write(
     with (
         pq.ParquetWriter(directory / "answers.parquet", SCHEMA.with_metadata(mark), compression="zstd") as answers,
         pq.ParquetWriter(directory / "rationales.parquet", RATIONALES, compression="zstd") as rationales,
-    ):
         # The connection's own execute: these rows are no objects of the session, so its bookkeeping is left out.
-        for rows in session.connection().execute(query, execution_options={"yield_per": ROWS}).partitions():
+        session.connection().execute(query, execution_options={"yield_per": ROWS}) as found,
+    ):
+        for rows in found.partitions():
             columns = _turned(rows)
             counts.add(columns)
             answers.write_batch(_batch(columns, SCHEMA.with_metadata(mark)), row_group_size=ROWS)

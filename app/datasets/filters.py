@@ -97,7 +97,7 @@ class Filters:
             .where(Answer.project_id == project.id)
             .group_by(reason)
         )
-        counts: dict[str | None, int] = dict(session.execute(counted).tuples().all())
+        counts: dict[str | None, int] = {row[0]: row[1] for row in session.execute(counted)}
         return [
             {"reason": rule.reason, "answers": counts[rule.reason], "why": rule.why}
             for rule in rules

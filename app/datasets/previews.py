@@ -36,7 +36,7 @@ def preview(session: Session, project: Project, layout: str, filters: Filters) -
         .where(*filters.where(project))
         .group_by(Answer.verdict)
     )
-    verdicts: dict[str, int] = dict(session.execute(counted).tuples().all())
+    verdicts: dict[str, int] = {row[0]: row[1] for row in session.execute(counted)}
     not_written: list[dict[str, Any]] = [
         {"reason": verdict, "answers": verdicts[verdict], "why": why}
         for verdict, why in form.why_not.items()
