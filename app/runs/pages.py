@@ -1,21 +1,19 @@
 """The operator's pages: the loop with the forms that start runs, and one run, both live."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.orm import Session
 
-from app.accounts.access import Access, OperatorOf, find_project, page_context
+from app.accounts.access import Access, OperatorOf, page_context
 from app.checkpoints import checkpoints
-from app.database import Transaction, open_session
-from app.errors import BadInput, DomainError, NotFound
+from app.database import Transaction
+from app.errors import BadInput, NotFound
 from app.models import FINISHED, Run, User
-from app.runs import curves, forms, live, loop, metrics, runs, samples
+from app.runs import curves, forms, live_page, loop, metrics, runs, samples
 from app.templating import _, environment, page
 
 pages = APIRouter(prefix="/projects/{slug}/runs")
@@ -48,7 +46,6 @@ FORMS = {
     "ppo": (_("Policy"), _("Let the reward model guide the policy. It stays a candidate."), _("Train policy with PPO")),
     "evaluate": (_("Evaluation"), _("Compare a candidate with the policy in use."), _("Evaluate candidate")),
 }
-PAUSE = 1.0  # s between two renderings for one open page
 
 
 async def typed_fields(request: Request) -> dict[str, str]:
@@ -87,7 +84,7 @@ async def live_runs(access: OperatorOf) -> AsyncIterator[ServerSentEvent]:
         values = _of_all(session, access)
         return {"loop": _fragment("runs/_loop.html", values), "list": _fragment("runs/_list.html", values)}
 
-    async for event in _events(access, render):
+    async for event in live_page.events(access, "operator", render):
         yield event
 
 
@@ -105,7 +102,7 @@ async def live_run(access: OperatorOf, run_id: str) -> AsyncIterator[ServerSentE
         parts = {"head": _fragment("runs/_head.html", values), "body": _fragment("runs/_body.html", values)}
         return parts | ({"end": ""} if values["finished"] else {})
 
-    async for event in _events(access, render):
+    async for event in live_page.events(access, "operator", render):
         yield event
 
 
@@ -119,35 +116,6 @@ def cancel_run(session: Transaction, access: OperatorOf, run_id: str) -> Respons
 def retry_run(session: Transaction, access: OperatorOf, run_id: str) -> Response:
     run = runs.retry(session, _of_project(session, access, run_id), access.person)
     return RedirectResponse(f"/projects/{access.project.slug}/runs/{run.id}", 303)
-
-
-async def _events(
-    access: Access, render: Callable[[Session, Access], dict[str, str]]
-) -> AsyncIterator[ServerSentEvent]:
-    """The parts of a page that changed, rendered in short transactions of their own; `end` closes the stream."""
-    slug, person_id, sent = access.project.slug, access.person.id, dict[str, str]()
-
-    def rendered() -> dict[str, str]:
-        with open_session() as session:
-            # Asked anew each time: who loses the role sees nothing more.
-            person = session.get(User, person_id)
-            if person is None or person.deactivated_at is not None:
-                raise NotFound
-            return render(session, find_project(session, person, slug, "operator"))
-
-    async for _change in live.changes(access.project.id):
-        try:
-            parts = await run_in_threadpool(rendered)
-        except DomainError:
-            yield ServerSentEvent(raw_data="", event="end")
-            return
-        for name, html in parts.items():
-            if sent.get(name) != html:
-                yield ServerSentEvent(raw_data=html, event=name)
-        if "end" in parts:
-            return
-        sent = parts
-        await asyncio.sleep(PAUSE)
 
 
 def _fragment(template: str, values: dict[str, Any]) -> str:
