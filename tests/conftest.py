@@ -37,6 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
         _server.start()
         url = _server.url()
     os.environ["PAIRLOOP_DATABASE_URL"] = url
+    from app.settings import settings
+
+    # The conftest of a folder named on the command line is read before this; it may have brought the settings along.
+    settings.__init__()  # type: ignore[misc]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

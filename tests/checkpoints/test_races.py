@@ -69,7 +69,7 @@ def test_two_answers_at_once_start_one_chain_and_one_refill(project: int) -> Non
 
     while_open(answer(pairs[0]), answer(pairs[1]))  # type: ignore[arg-type]
     with open_session() as session:
-        counted = {kind: n for kind, n in session.execute(select(Run.kind, func.count()).group_by(Run.kind))}
+        counted = dict(session.execute(select(Run.kind, func.count()).group_by(Run.kind)).all())
     assert counted == {"chain": 1, "reward": 1, "sample": 1}
 
 
