@@ -1,19 +1,23 @@
 """The door of app/projects: the list, a project's own page, its guidelines, and the JSON API."""
 
-from typing import Annotated
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from sqlalchemy.orm import Session
 
-from app.accounts.access import Admin, AdminOf, MemberOf, Person, page_context, visible_projects
+from app.accounts.access import Access, Admin, AdminOf, MemberOf, Person, page_context, visible_projects
 from app.database import Transaction
 from app.errors import BadInput
 from app.projects import guidelines, projects, standing
 from app.projects.forms import number, served_bases
 from app.projects.schemas import NewProject, ProjectChanges, ProjectList, ShownProject
 from app.projects.settings_page import pages as settings_pages
+from app.runs import live_page, loop
 from app.settings import settings
-from app.templating import page
+from app.templating import environment, page
 
 pages = APIRouter(prefix="/projects")
 api = APIRouter(prefix="/api/v1/projects", tags=["projects"])
@@ -76,13 +80,26 @@ pages.include_router(settings_pages)
 
 @pages.get("/{slug}")
 def project_page(request: Request, session: Transaction, access: MemberOf) -> Response:
-    stands = standing.of(session, access.project)
-    values = {
-        "stands": stands,
-        "next_sentences": standing.what_happens_next(access.project, stands),
-        "guidelines": guidelines.current(session, access.project),
-    }
-    return page(request, "projects/project.html", page_context(access, "project") | values)
+    values = _standing(session, access) | {"guidelines": guidelines.current(session, access.project)}
+    return page(request, "projects/project.html", values)
+
+
+@pages.get("/{slug}/live", response_class=EventSourceResponse)
+async def live_project(access: MemberOf) -> AsyncIterator[ServerSentEvent]:
+    """Where the project stands, again after every change."""
+
+    def render(session: Session, access: Access) -> dict[str, str]:
+        template = environment.get_template("projects/_standing.html")
+        return {"standing": template.render(_standing(session, access))}
+
+    async for event in live_page.events(access, None, render):
+        yield event
+
+
+def _standing(session: Session, access: Access) -> dict[str, Any]:
+    stands = loop.of(session, access.project)
+    next_sentences = standing.what_happens_next(session, access, stands)
+    return page_context(access, "project") | {"stands": stands, "next_sentences": next_sentences}
 
 
 @pages.get("/{slug}/guidelines")

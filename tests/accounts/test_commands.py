@@ -1,9 +1,7 @@
 """`pairloop create-user` and `pairloop create-token`."""
 
-from collections.abc import Iterator
-
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from app.accounts.commands import commands
@@ -14,11 +12,7 @@ from app.models import ApiToken, User
 EMAIL = "command@example.org"
 
 
-@pytest.fixture(autouse=True)
-def clean(migrated: None) -> Iterator[None]:
-    yield
-    with open_session() as session:
-        session.execute(delete(User).where(User.email == EMAIL))
+pytestmark = pytest.mark.usefixtures("committed")
 
 
 def run(*arguments: str, typed: str = ""):

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts import invitations, people
@@ -129,7 +129,7 @@ def test_simulated_annotators_are_not_the_first_person(session: Session) -> None
     assert invitations.first_person_link(session) is not None
 
 
-def test_two_who_open_the_same_link_at_once_make_one_person(migrated: None) -> None:
+def test_two_who_open_the_same_link_at_once_make_one_person(committed: None) -> None:
     with open_session() as session:
         bob = people.create_user(session, "race-bob@example.org", ["admin"], "bob's password")
         token = invitations.invite(session, bob, ["annotator"])
@@ -137,13 +137,8 @@ def test_two_who_open_the_same_link_at_once_make_one_person(migrated: None) -> N
     def accept(n: int) -> Callable[[Session], User]:
         return lambda own: invitations.accept(own, token, f"race-{n}@example.org", "", "a password")
 
-    try:
-        with pytest.raises(Gone):
-            while_open(accept(1), accept(2))
-        with open_session() as session:
-            made = session.scalars(select(User.email).where(User.email.like("race-_@example.org"))).all()
-            assert made == ["race-1@example.org"]
-    finally:
-        with open_session() as session:
-            session.execute(delete(Invitation).where(Invitation.invited_by_id == bob.id))
-            session.execute(delete(User).where(User.email.like("race-%")))
+    with pytest.raises(Gone):
+        while_open(accept(1), accept(2))
+    with open_session() as session:
+        made = session.scalars(select(User.email).where(User.email.like("race-_@example.org"))).all()
+        assert made == ["race-1@example.org"]

@@ -1,27 +1,19 @@
 """What two people do to projects in the same moment."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from sqlalchemy import delete, select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database import open_session
-from app.models import GuidelineVersion, Project, Run
+from app.models import Project
 from app.projects import guidelines, projects
 from app.projects.first import make_first_project
 from app.projects.schemas import NewProject
 from tests.at_once import while_open
 
-
-@pytest.fixture(autouse=True)
-def clean(migrated: None) -> Iterator[None]:
-    yield
-    with open_session() as session:
-        session.execute(delete(GuidelineVersion))
-        session.execute(delete(Run))
-        session.execute(delete(Project))
-        session.execute(text("delete from jobs.procrastinate_jobs"))
+pytestmark = pytest.mark.usefixtures("committed")
 
 
 def slugs() -> list[str]:
