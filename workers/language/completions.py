@@ -1,0 +1,114 @@
+"""The shapes of OpenAI's chat completions, and the few fields that Pairloop adds (vLLM's names where they exist)."""
+
+import secrets
+from typing import Any
+
+from pydantic import BaseModel, Field, field_validator
+
+from workers.language.decode import Finish, Request
+from workers.language.model import LanguageModel
+from workers.language.sampling import Settings
+from workers.language.tokens import encode_prompt
+
+DEFAULT_MAX_TOKENS = 512
+SEEDS = 2**31
+
+
+class Message(BaseModel):
+    """One turn; content in parts is joined, and only text parts are accepted."""
+
+    role: str
+    content: str = ""
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _text(cls, content: Any) -> Any:
+        if content is None:
+            return ""
+        if isinstance(content, list):
+            if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in content):
+                raise ValueError("This model reads text only; send text parts.")
+            return "".join(part["text"] for part in content)
+        return content
+
+
+class CheckpointField(BaseModel):
+    """Which adapter answers."""
+
+    id: str
+    url: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class StreamOptions(BaseModel):
+    """What a stream carries besides text."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(BaseModel):
+    """The body of POST /v1/chat/completions; fields of OpenAI's that are not here are ignored."""
+
+    model: str
+    messages: list[Message] = Field(min_length=1)
+    temperature: float = Field(1.0, ge=0, le=2)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    n: int = Field(1, ge=1, le=64)
+    seed: int | None = None
+    stop: list[str] = Field(default_factory=list)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    return_token_ids: bool = False
+    checkpoint: CheckpointField | None = None
+
+    @field_validator("temperature", "top_p", "n", "stream", "return_token_ids", mode="before")
+    @classmethod
+    def _default(cls, value: Any, info: Any) -> Any:
+        return cls.model_fields[info.field_name].default if value is None else value
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _stops(cls, stop: Any) -> Any:
+        return [] if stop is None else [stop] if isinstance(stop, str) else stop
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with the number of tokens."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def requests(self, lm: LanguageModel) -> list[Request]:
+        """One request per choice; choice i has the seed + i. Raises ContextExceeded, ConversationRefused."""
+        prompt = encode_prompt(lm, [{"role": turn.role, "content": turn.content} for turn in self.messages])
+        wanted = self.max_completion_tokens or self.max_tokens or DEFAULT_MAX_TOKENS
+        settings = Settings(self.temperature, self.top_p, min(wanted, lm.context - len(prompt)))
+        seed = secrets.randbelow(SEEDS) if self.seed is None else self.seed
+        return [Request(prompt, settings, seed + index) for index in range(self.n)]
+
+
+def choice(index: int, text: str, finish: Finish, token_ids: list[int] | None) -> dict[str, Any]:
+    """One choice of a completion; token ids only where they were asked for."""
+    whole = {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+    return whole if token_ids is None else {**whole, "token_ids": token_ids}
+
+
+def first_choice(index: int) -> dict[str, Any]:
+    """What opens a choice in a stream."""
+    return {"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+
+
+def chunk_choice(index: int, text: str, finish: Finish | None, token_ids: list[int] | None) -> dict[str, Any]:
+    """A piece of one choice in a stream."""
+    piece = {"index": index, "delta": {"content": text} if text else {}, "finish_reason": finish}
+    return piece if token_ids is None else {**piece, "token_ids": token_ids}
+
+
+def usage(prompt: int, completion: int) -> dict[str, int]:
+    """How many tokens were read and written."""
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def error(message: str, code: str | None = None, kind: str = "invalid_request_error") -> dict[str, Any]:
+    """OpenAI's shape of an error."""
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
