@@ -1,16 +1,14 @@
 """The project that is there when Pairloop starts for the first time: prompts, guidelines, pairs on their way."""
 
-import json
-
 from sqlalchemy import exists, select, text
 from sqlalchemy.orm import Session
 
-from app.labeling.comparisons import check_messages, find_or_add_prompt
 from app.models import Project
 from app.projects import projects
 from app.projects.forms import served_bases
 from app.projects.schemas import NewProject
-from app.runs import due
+from app.prompts import prompts
+from app.prompts.bodies import entries
 from app.settings import settings
 from app.templating import ROOT
 
@@ -38,10 +36,7 @@ def make_first_project(session: Session) -> Project | None:
             retraining={"every": EVERY},
         ),
     )
-    for line in (DATA / "prompts.jsonl").read_text(encoding="utf-8").splitlines():
-        item = json.loads(line)
-        messages = check_messages([{"role": "user", "content": item["prompt"]}])
-        find_or_add_prompt(session, project, messages, sampled=True, tags=item["tags"], source="pairloop")
-    session.flush()
-    due.stock_may_be_low(session, project)
+    with (DATA / "prompts.jsonl").open("rb") as file:
+        # With the prompts comes the first sample run: fewer pairs wait than half the stock.
+        prompts.add(session, project, entries(file), source="pairloop")
     return project

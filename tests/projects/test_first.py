@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from app.models import Project, Prompt, Run, now
 from app.models.policies import Retraining, Sampling
 from app.projects import guidelines
-from app.projects.first import make_first_project
+from app.projects.first import DATA, make_first_project
 from app.settings import settings
 from tests.people import make_project
 
@@ -22,7 +22,8 @@ def test_it_has_guidelines_prompts_and_pairs_on_their_way(session: Session) -> N
     assert text is not None
     assert text.text.startswith("# How to choose")
     prompts = session.scalars(select(Prompt)).all()
-    assert len(prompts) >= 150
+    # Every line of the file: none was refused, none says what another says.
+    assert len(prompts) == len((DATA / "prompts.jsonl").read_text().splitlines()) >= 150
     assert all(prompt.sampled and prompt.tags and prompt.messages[-1]["role"] == "user" for prompt in prompts)
     assert any(prompt.holdout for prompt in prompts)
     run = session.scalars(select(Run)).one()
