@@ -18,6 +18,7 @@ from app.runs.commands import commands as runs
 from app.settings import settings
 from app.simulation.commands import commands as simulation
 
+log = logging.getLogger("pairloop")
 app = typer.Typer(
     help="Reinforcement learning from human feedback as one closed loop.",
     epilog="Every command has an example: pairloop COMMAND --help. docs/settings.md lists the PAIRLOOP_* variables.",
@@ -41,7 +42,7 @@ def main() -> None:
     """Run the command line."""
     style = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(format=style, datefmt="%H:%M:%S", level=logging.INFO)
-    for chatty in ("alembic", "httpx", "procrastinate"):  # each step and each look at the clock
+    for chatty in ("alembic", "httpx", "procrastinate", "uvicorn"):  # each step and each look at the clock
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         app()
@@ -104,6 +105,8 @@ def web(
     """Serve the pages and the JSON API. Any number of these may run."""
     import uvicorn
 
+    log.info("Serving the pages on port %d of %s.", port, host)
+    logging.getLogger("uvicorn.access").setLevel(logging.INFO)
     uvicorn.run(
         "app.main:app",
         host=host,
@@ -126,7 +129,7 @@ def worker(
     Training runs in child processes of the worker that serves the queue `train`.
     """
     names = [name.strip() for name in queues.split(",") if name.strip()]
-    logging.getLogger(__name__).info("Serving the queues %s.", ", ".join(names))
+    log.info("Serving the queues %s.", ", ".join(names))
     importlib.import_module("workers.jobs").work(names, concurrency)
 
 

@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, TextIO
 
@@ -16,6 +17,7 @@ from app import child_processes
 LONGEST_PAUSE = 60.0  # s between two attempts to start a child that keeps ending
 STEADY_AFTER = 60.0  # s of life after which an end counts as the first one again
 TIME_TO_END = 15.0  # s between the request to end and the kill; a worker gives its jobs 10 s of them
+BAR_EVERY = 2.0  # s between two lines that show a progress bar
 COLOURS = ("36", "33", "35", "32", "34", "31")  # of the names, on a terminal
 
 
@@ -40,12 +42,23 @@ class Log:
             self._stream.flush()
 
     def copy(self, name: str, stream: IO[bytes]) -> None:
-        """Write each line of `stream` until it ends."""
-        for line in stream:
-            # Of a progress bar drawn over itself only the last state is worth a line.
-            text = line.decode(errors="replace").rstrip().rpartition("\r")[2]
-            if text:
-                self.line(name, text)
+        """Write each line of `stream` until it ends, and close it; of a progress bar only a state now and then."""
+        shown = time.monotonic()
+        with stream:
+            for text, drawn_over in _written(stream):
+                if text.strip() and (not drawn_over or time.monotonic() - shown > BAR_EVERY):
+                    shown = time.monotonic()
+                    self.line(name, text.rstrip())
+
+
+def _written(stream: IO[bytes]) -> Iterator[tuple[str, bool]]:
+    """What was written to a pipe, cut at line feeds and carriage returns; True after the latter."""
+    rest = b""
+    while block := os.read(stream.fileno(), 65536):
+        *lines, rest = re.split(rb"(\r?\n|\r(?!\n|$))", rest + block)
+        for text, end in zip(lines[::2], lines[1::2], strict=True):
+            yield text.decode(errors="replace"), end == b"\r"
+    yield rest.decode(errors="replace"), False
 
 
 @dataclass(eq=False)
