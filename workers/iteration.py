@@ -277,4 +277,7 @@ def _reference(kind: type[Reference], value: Any, name: str) -> Reference | None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # By its full name, so that this module exists once and the Stopped raised below it is the one caught here.
+    from workers.iteration import main as run_child
+
+    sys.exit(run_child())
