@@ -26,7 +26,7 @@ AT_ONCE = 8
 """Prompts under way at the same time, so that the engine answers them as one batch."""
 TRIES = 3
 """How often a pair that is no pair (two equal responses, an empty one) is drawn before the prompt is passed over."""
-WAIT = 10  # s until a run tries again while the engine is down
+WAIT = 5  # s until a run tries again while the engine is down
 DROPS_IN_A_ROW = 24
 
 

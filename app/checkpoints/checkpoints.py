@@ -201,7 +201,7 @@ def _withdraw_pairs_of_others(session: Session, project_id: int, policy_id: int 
             Comparison.source == "sample",
             Response.checkpoint_id.is_distinct_from(policy_id),
         )
-        .with_for_update(skip_locked=True, of=Comparison)
+        .with_for_update(skip_locked=True, key_share=True, of=Comparison)
     )
     held = exists().where(
         Assignment.comparison_id == Comparison.id, Assignment.status == "leased", Assignment.leased_until > now()

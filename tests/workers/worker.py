@@ -1,6 +1,7 @@
 """A real worker for tests: in this process until no job is left, or in a process of its own."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -14,7 +15,11 @@ from app.database import open_session
 from app.models import Run
 from app.queue import queue
 from app.runs import runs
+from app.settings import settings
 from workers import jobs  # registers the jobs' functions
+
+# A worker in the test's own process does what the test asked for; what every minute brings has tests of its own.
+queue.periodic_registry.periodic_tasks.clear()
 
 ROOT = Path(__file__).parents[2]
 SAY = "import json, os, signal, sys, time\ndef say(**line): print(json.dumps(line), flush=True)\n"
@@ -58,7 +63,8 @@ def worker(stalled: float = 2.0, child: str | None = None) -> Iterator[subproces
         "if child: launch.training_command = lambda spec: [sys.executable, '-c', child, spec]",
         "jobs.work(['train', 'default'], 4)",
     ]
-    process = subprocess.Popen([sys.executable, "-c", "\n".join(program)], cwd=ROOT)
+    environment = {**os.environ, "PAIRLOOP_ENGINE_URL": settings.engine_url}
+    process = subprocess.Popen([sys.executable, "-c", "\n".join(program)], cwd=ROOT, env=environment)
     try:
         yield process
     finally:
