@@ -133,17 +133,18 @@ def worker(
     importlib.import_module("workers.jobs").work(names, concurrency)
 
 
-@app.command(
-    epilog="Example: pairloop engine --port 8100",
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-def engine(context: typer.Context) -> None:
+@app.command(epilog="Example: pairloop engine --port 8100 --base-model tiny")
+def engine(
+    host: Host = "127.0.0.1",
+    port: Port = 8100,
+    base_model: Annotated[str, typer.Option(help="Name or directory of the base model.")] = settings.base_model,
+) -> None:
     """Serve the language model over HTTP.
 
     It speaks the OpenAI-compatible API and loads checkpoints when they are first asked for.
     """
     module = importlib.import_module("workers.language.engine")
-    sys.exit(module.main(context.args))
+    sys.exit(module.main(["--host", host, "--port", str(port), "--base-model", base_model]))
 
 
 @app.command(epilog="Example: PAIRLOOP_DATABASE_URL=postgresql+psycopg://user:password@host/name pairloop migrate")
