@@ -117,10 +117,13 @@ def write_file(
     }
 
 
-def find(session: Session, person: User, export_id: str) -> Export:
-    """Fetch and authorise in one call: exports are for the project's admins; those of hidden projects do not exist."""
+def find(session: Session, person: User, export_id: str, project: Project | None = None) -> Export:
+    """Fetch and authorise in one call: exports are for the project's admins; those of hidden projects do not exist.
+
+    With a `project`, only its own exports are found.
+    """
     known = session.get(Export, int(export_id)) if export_id.isdecimal() and len(export_id) < 19 else None
-    if known is None:
+    if known is None or (project is not None and known.project_id != project.id):
         raise NotFound(f"There is no export {export_id!r} that you may see.")
     may(session, person, session.get_one(Project, known.project_id), "admin")
     return known

@@ -1,6 +1,7 @@
 """The files an export may be: JSON Lines and Parquet, written a batch at a time."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.datasets.answer_table import ROWS
+
+# Characters that JSON takes as they are, but at which Python's `splitlines` and some readers end a line.
+LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
 
 class Format(NamedTuple):
@@ -34,7 +38,12 @@ def json_lines(batch: pa.RecordBatch) -> list[str]:
     columns = [_plain(name, batch[name].to_pylist()) for name in batch.schema.names]
     names = batch.schema.names
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
-    return [encode(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+    lines = (encode(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
+    return [LINE_ENDS.sub(_escaped, line) for line in lines]
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def write_parquet(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:

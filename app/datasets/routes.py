@@ -78,7 +78,7 @@ def make_export(access: AdminOf, session: Transaction, choice: Annotated[Choice,
 @pages.get("/exports/{export_id}")
 def export_progress(request: Request, access: AdminOf, session: Transaction, export_id: str) -> Response:
     """One line of the list; asks for itself again until the export has ended."""
-    export = exports.find(session, access.person, export_id)
+    export = exports.find(session, access.person, export_id, access.project)
     return page(
         request, "datasets/_export.html", {**page_context(access, "exports"), "export": export, "finished": FINISHED}
     )
@@ -87,7 +87,7 @@ def export_progress(request: Request, access: AdminOf, session: Transaction, exp
 @pages.post("/exports/{export_id}/cancel")
 def cancel_export(access: AdminOf, session: Transaction, export_id: str) -> Response:
     """Stop an export that is not finished."""
-    export = exports.find(session, access.person, export_id)
+    export = exports.find(session, access.person, export_id, access.project)
     exports.cancel(session, export)
     return RedirectResponse(f"/projects/{access.project.slug}/exports#export-{export.id}", 303)
 
