@@ -238,6 +238,8 @@ def _requeue_lost_runs() -> None:
 
 def work(queues: Sequence[str], concurrency: int) -> None:
     """Serve these queues until the process is asked to stop; work under way is put back into the queue."""
+    # One line per request would bury everything else.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     asyncio.run(_serve(queues, concurrency))
 
 

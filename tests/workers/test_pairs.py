@@ -87,7 +87,8 @@ def test_equal_responses_are_passed_over_and_in_the_end_given_up(project: Projec
     add_prompts(project, 2)
     with open_session() as session:
         # A nucleus this small holds one token: every answer is the most likely one.
-        session.get_one(Project, project.id).sampling = {"temperature": 0.05, "top_p": 0.05, "full_distribution": 0}
+        narrow = {"temperature": 0.05, "top_p": 0.05, "full_distribution": 0, "max_tokens": 4}
+        session.get_one(Project, project.id).sampling = narrow
     run_id = start(project)
     work_until_idle()
     run = state(run_id)
@@ -145,6 +146,9 @@ def test_the_first_pair_is_there_before_the_last_and_cancelling_keeps_what_is_ma
     project: Project, engine_url: str
 ) -> None:
     add_prompts(project, 40)
+    with open_session() as session:
+        # No refill shall write pairs as well.
+        session.get_one(Project, project.id).sampling = {"max_tokens": 12, "stock": 0}
     with worker():
         run_id = start(project, comparisons=5000)
         wait_until(lambda: state(run_id).done > 0)
