@@ -87,7 +87,7 @@ def _grid_line(frame: Frame, value: float) -> str:
 def _limit(frame: Frame, limit: Line) -> str:
     y = frame.y(limit.at)
     line = f'<line class="limit" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
-    return line + _text(WIDTH - RIGHT, y - 4, limit.name, "limit-name", "end")
+    return line + _text(LEFT + 4, y - 4, limit.name, "limit-name")
 
 
 def _kept(frame: Frame, kept: Line) -> str:

@@ -71,7 +71,9 @@ def curves(runs: dict[str, Any]) -> list[str]:
     for kind, wanted in CURVES.items():
         run: dict[str, Any] = runs.get(kind, {"metrics": []})
         for name, title in wanted:
-            points = [(one["step"], one["metrics"][name]) for one in run["metrics"] if name in one["metrics"]]
+            # The report at the end repeats some names; it is no step of the training.
+            steps = [one for one in run["metrics"] if name in one["metrics"] and one["phase"] != "report"]
+            points = [(one["step"], one["metrics"][name]) for one in steps]
             if points:
                 pictures.append(svg(Curve(title, "update" if kind == "ppo" else "step", points, *_lines(run, name))))
     return pictures
@@ -90,7 +92,7 @@ def rows(findings: dict[str, Any]) -> list[tuple[str, str, str]]:
     """The table of figures: name, before, after."""
     before, after = findings["before"], findings["after"]
     return [
-        (f"Mean score by the rule “{findings['rule']['name']}”", f"{before['gold']:.2f}", f"{after['gold']:.2f}"),
+        (f"Mean score by the rule “{findings['rule']['name']}”", _signed(before["gold"]), _signed(after["gold"])),
         ("Words per answer", _spread(before), _spread(after)),
         ("Answers that came to their end", percent(before["ended"]), percent(after["ended"])),
         ("Distinct word pairs within an answer", percent(before["distinct_2"]), percent(after["distinct_2"])),
@@ -100,6 +102,10 @@ def rows(findings: dict[str, Any]) -> list[tuple[str, str, str]]:
             percent(after["distinct_2_together"]),
         ),
     ]
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _spread(figures: dict[str, float]) -> str:

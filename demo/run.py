@@ -21,6 +21,7 @@ from demo.measure import Sampled, describe, win_rate
 from demo.stack import Stack
 
 SHOWN = 8
+STEPS = {"reward": "Reward model", "ppo": "PPO", "evaluate": "Evaluation", "sample": "Sampling"}
 
 
 class Clock:
@@ -67,9 +68,12 @@ def demonstrate(stack: Stack, plan: Plan, directory: Path) -> dict[str, Path]:
             "kl": float(runs["ppo"]["result"]["kl"]),
             "reward_model": judge_reward_model(client, slug),
             "runs": runs,
-            "sentences": [*sentences, *(f"{kind}: {run['message']}" for kind, run in runs.items())],
+            "sentences": [*sentences, *(f"{STEPS[kind]}: {run['message']}" for kind, run in runs.items())],
             "samples": samples(before, after),
-            "seconds": {**clock.seconds, **{f"of the chain, {kind}": run["seconds"] for kind, run in runs.items()}},
+            "seconds": {
+                **clock.seconds,
+                **{f"of the chain: {STEPS[kind]}": run["seconds"] for kind, run in runs.items()},
+            },
             "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
             "version": __version__,
             "machine": machine(),
@@ -107,7 +111,7 @@ def steps_of(client: Client, slug: str, chain: Json, plan: Plan) -> dict[str, Js
                 "hyper": HYPER[kind].preset(plan.base_model, plan.preset).to_json() if kind in HYPER else {},
                 "seconds": lasted(run),
             }
-    return {kind: steps[kind] for kind in ("reward", "ppo", "evaluate", "sample") if kind in steps}
+    return {kind: steps[kind] for kind in STEPS if kind in steps}
 
 
 def lasted(run: Json) -> float:
