@@ -81,7 +81,8 @@ class Server:
             self._check_major_version()
             spawned = False
             while not self._answers():
-                if self.live_pid() is None:
+                # One that was started a moment ago lives before its pid file does.
+                if self.live_pid() is None and (self.process is None or self.process.poll() is not None):
                     if spawned:
                         self._explain_the_end()
                     self._remove_stale_files()
@@ -242,10 +243,8 @@ class Server:
                 connection.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
 
     def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
-        conninfo = make_conninfo(
-            host=str(self._socket_directory), port=PORT, dbname="postgres", user=USER, password=self._password()
-        )
-        return psycopg.connect(conninfo, autocommit=True, connect_timeout=5)
+        place = make_conninfo(host=str(self._socket_directory), port=PORT, dbname="postgres", user=USER)
+        return psycopg.connect(place, password=self._password(), autocommit=True, connect_timeout=5)
 
     def _password(self) -> str:
         return (self.home / "password").read_text()

@@ -138,6 +138,13 @@ def test_it_keeps_its_data_over_an_orderly_restart(server: Server) -> None:
     assert query(server.start(), "select n from kept") == "7"
 
 
+def test_it_waits_for_a_server_that_has_not_written_its_pid_yet(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.embedded_postgres.time.sleep", lambda seconds: None)
+    server = Server(home, durable=False).start()
+    assert query(server, "select 1") == "1"
+    server.stop()
+
+
 def test_of_two_starters_at_once_one_starts_and_one_adopts(directory: Path) -> None:
     starters = [start_in_another_process(directory / "postgres") for _ in range(2)]
     try:
