@@ -5,10 +5,14 @@ import torch
 # A test's few thousand numbers are not worth a second thread, and two busy cores stall on each other's barriers.
 torch.set_num_threads(1)
 
+import threading  # noqa: E402
+import time  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
+import uvicorn  # noqa: E402
 from transformers import (  # noqa: E402
     GenerationConfig,
     GPT2Config,
@@ -20,6 +24,7 @@ from transformers import (  # noqa: E402
 )
 
 from workers.language import tiny as tiny_model  # noqa: E402
+from workers.language.engine import Engine, create_app  # noqa: E402
 from workers.language.model import LanguageModel, load  # noqa: E402
 
 SHAPE: dict[str, Any] = {"vocab_size": 99, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -83,3 +88,29 @@ def likes_vowels(tmp_path_factory: pytest.TempPathFactory, shared_tiny: Language
     spec = training.spec(home, "reward", prompts=prompts, snapshot=snapshot, hyper={"lora_from_labels": 1000})
     found = run_iteration(spec, RecordingContext())
     return {"prompts": prompts, "parents": {"reward": {"id": "1", **found["checkpoint"]}, "policy": None}}
+
+
+@pytest.fixture(scope="session")
+def shared_tiny_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, str, Path]]:
+    """An engine that serves `tiny` on a real port: itself, its address, and its artifact store."""
+    store = tmp_path_factory.mktemp("artifacts")
+    engine = Engine("tiny", store.as_uri(), tmp_path_factory.mktemp("cache"))
+    engine.start(load("tiny"))
+    config = uvicorn.Config(create_app(engine), port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield engine, f"http://127.0.0.1:{port}", store
+    server.should_exit = True
+    thread.join()
+    engine.stop()
+
+
+@pytest.fixture
+def tiny_engine(shared_tiny_engine: tuple[Engine, str, Path]) -> tuple[Engine, str, Path]:
+    """The same, once nothing is being sampled any more."""
+    assert shared_tiny_engine[0].scheduler.active_rows == 0
+    return shared_tiny_engine

@@ -82,8 +82,8 @@ class RowCache(Cache):
             if not layer.is_initialized:
                 layer.allocate(other.keys, other.values, rows, wanted + GROWTH)
             elif missing or layer.columns < wanted or len(layer.keys) < rows:
-                room = max(rows, min(2 * len(layer.keys), 2 * rows)) if len(layer.keys) < rows else len(layer.keys)
-                layer.move(room, wanted + GROWTH, start=0, shift=missing)
+                # A few rows more than needed, because rows often come one after the other.
+                layer.move(max(rows + rows // 4, self.rows), wanted + GROWTH, start=0, shift=missing)
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[no-untyped-call]

@@ -203,13 +203,16 @@ async def _begin(engine: Engine, lm: LanguageModel, body: ChatRequest) -> Answer
 
 async def _whole(answer: Answer, request: Request) -> Response:
     """Wait for every choice, and give up when the client does."""
+    looked = time.monotonic()
     try:
         while not answer.done:
+            if time.monotonic() - looked > LOOK:
+                looked = time.monotonic()
+                if await request.is_disconnected():
+                    return Response(status_code=499)
             try:
                 news = await asyncio.wait_for(answer.news.get(), LOOK)
             except TimeoutError:
-                if await request.is_disconnected():
-                    return Response(status_code=499)
                 continue
             if isinstance(news, Exception):
                 return _refuse(answer.engine, 500, str(news), kind="server_error")

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 ROWS = 32
 # Somebody who watches the answer appear does not wait until one of 32 others has finished.
 ROWS_FOR_STREAMS = 8
-CACHE_BYTES = 384 * 2**20
+CACHE_BYTES = 256 * 2**20
 
 
 class EngineFailed(Exception):
