@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.database import open_session
 from app.errors import TooMany
 from app.models import RateLimit, now
 
@@ -30,10 +31,11 @@ SIGN_IN_BY_ADDRESS = Limit("sign-in address", "sign in", 100)
 PASSWORD_BY_PERSON = Limit("password person", "change the password", 10)
 
 
-def hit(session: Session, limit: Limit, key: str) -> None:
+def hit(limit: Limit, key: str) -> None:
     """Count one attempt; TooMany, with the moment to try again, once the window is full.
 
-    The count is part of the caller's transaction: a failed attempt has to be answered, not raised, to be kept.
+    Counted in a transaction of its own: it stays counted however the request ends, and others who try the same wait
+    for this line alone and not for a password to be hashed.
     """
     window = func.date_bin(limit.window, func.now(), datetime(1970, 1, 1, tzinfo=UTC))
     counted = (
@@ -42,22 +44,24 @@ def hit(session: Session, limit: Limit, key: str) -> None:
         .on_conflict_do_update(index_elements=["key", "window_start"], set_={"hits": RateLimit.hits + 1})
         .returning(RateLimit.hits, RateLimit.window_start)
     )
-    hits, window_start = session.execute(counted).one()
-    if hits == 1:
-        _forget_old(session)
+    with open_session() as session:
+        hits, window_start = session.execute(counted).one()
+        if hits == 1:
+            _forget_old(session)
     if hits > limit.times:
         seconds = max(1, ceil((window_start + limit.window - now()).total_seconds()))
         raise TooMany(f"Too many attempts to {limit.what}. Try again in {_span(seconds)}.", retry_after=seconds)
 
 
-def forgive(session: Session, limit: Limit, key: str) -> None:
+def forgive(limit: Limit, key: str) -> None:
     """Take the latest attempt back, because it was right."""
     newest = select(func.max(RateLimit.window_start)).where(RateLimit.key == _key(limit, key)).scalar_subquery()
-    session.execute(
-        update(RateLimit)
-        .where(RateLimit.key == _key(limit, key), RateLimit.window_start == newest, RateLimit.hits > 0)
-        .values(hits=RateLimit.hits - 1)
-    )
+    with open_session() as session:
+        session.execute(
+            update(RateLimit)
+            .where(RateLimit.key == _key(limit, key), RateLimit.window_start == newest, RateLimit.hits > 0)
+            .values(hits=RateLimit.hits - 1)
+        )
 
 
 def _key(limit: Limit, key: str) -> str:

@@ -1,18 +1,36 @@
 """Passwords: argon2id, and the same work for people who do not exist."""
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 
 from pwdlib import PasswordHash
 
-from app.errors import BadInput
+from app.errors import BadInput, Unavailable
 from app.models import User
 
 SHORTEST, LONGEST = 8, 1000
+MOST_WAITING = 16
 _hasher = PasswordHash.recommended()
-# One hash takes 64 MiB for a tenth of a second: a crowd at the door must not take the memory of the web process.
-_hashing = BoundedSemaphore(2)
+_one_at_a_time = Lock()
+_queue = BoundedSemaphore(MOST_WAITING)
+
+
+@contextmanager
+def _at_the_door() -> Iterator[None]:
+    """Hash one password at a time, with few waiting: a crowd at the door must not stop those who are inside.
+
+    One hash takes 64 MiB and four threads; all of the web process's own threads could otherwise wait here.
+    """
+    if not _queue.acquire(blocking=False):
+        raise Unavailable("Very many people are signing in at this moment. Try again in a few seconds.")
+    try:
+        with _one_at_a_time:
+            yield
+    finally:
+        _queue.release()
 
 
 def hash_password(password: str) -> str:
@@ -21,7 +39,7 @@ def hash_password(password: str) -> str:
         raise BadInput(f"This password has {len(password)} characters. Choose one of at least {SHORTEST}.")
     if len(password) > LONGEST:
         raise BadInput(f"Choose a password of at most {LONGEST} characters.")
-    with _hashing:
+    with _at_the_door():
         return _hasher.hash(password)
 
 
@@ -36,7 +54,7 @@ def is_password_of(person: User | None, password: str) -> bool:
     Renews the stored hash when the recommended parameters have changed since.
     """
     stored = person.password_hash if person is not None else None
-    with _hashing:
+    with _at_the_door():
         right, renewed = _hasher.verify_and_update(password[:LONGEST], stored or _hash_of_nobody())
     if person is None or stored is None:
         return False

@@ -63,7 +63,7 @@ def sign_in(
     request: Request, session: Transaction, email: Text = "", password: Text = "", next: Text = "/"
 ) -> Response:
     address = request.client.host if request.client else "unknown"
-    # Answered, not raised: an exception would take the counted attempt back with the transaction.
+    # The form again rather than an error page, so that what was typed is not lost.
     try:
         person = sessions.sign_in(session, email, password, address)
     except TooMany as problem:
@@ -139,13 +139,13 @@ def change_password(
     request: Request, session: Transaction, person: Person, current: Text = "", new: Text = ""
 ) -> Response:
     try:
-        limits.hit(session, limits.PASSWORD_BY_PERSON, str(person.id))
+        limits.hit(limits.PASSWORD_BY_PERSON, str(person.id))
         if person.password_hash is not None and not passwords.is_password_of(person, current):
             raise BadInput(_("This is not your current password. Nothing was changed."))
         person.password_hash = passwords.hash_password(new)
     except BadInput as problem:
         return _me(request, session, person, problem.status, problem=problem.message, problem_with="password")
-    limits.forgive(session, limits.PASSWORD_BY_PERSON, str(person.id))
+    limits.forgive(limits.PASSWORD_BY_PERSON, str(person.id))
     sessions.sign_out_everywhere(session, person, but=request.cookies.get(COOKIE, ""))
     return _me(request, session, person, said=_("Your password is changed. Every other browser was signed out."))
 

@@ -17,13 +17,13 @@ from app.settings import settings
 def sign_in(session: Session, email: str, password: str, address: str) -> User | None:
     """The active person with this e-mail address and password, or None; TooMany after too many wrong ones."""
     email = email.strip().lower()
-    limits.hit(session, limits.SIGN_IN_BY_EMAIL, email)
-    limits.hit(session, limits.SIGN_IN_BY_ADDRESS, address)
+    limits.hit(limits.SIGN_IN_BY_EMAIL, email)
+    limits.hit(limits.SIGN_IN_BY_ADDRESS, address)
     person = session.scalar(select(User).where(func.lower(User.email) == email, User.deactivated_at.is_(None)))
     if not is_password_of(person, password):
         return None
-    limits.forgive(session, limits.SIGN_IN_BY_EMAIL, email)
-    limits.forgive(session, limits.SIGN_IN_BY_ADDRESS, address)
+    limits.forgive(limits.SIGN_IN_BY_EMAIL, email)
+    limits.forgive(limits.SIGN_IN_BY_ADDRESS, address)
     return person
 
 

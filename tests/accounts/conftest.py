@@ -1,4 +1,4 @@
-"""Passwords hashed with the smallest parameters: these tests are about the rules around them."""
+"""Passwords hashed with the smallest parameters, and nobody's attempts counted from one test to the next."""
 
 from collections.abc import Iterator
 
@@ -17,3 +17,13 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     passwords._hash_of_nobody.cache_clear()
     yield
     passwords._hash_of_nobody.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted(migrated: None) -> Iterator[None]:
+    from app.database import open_session
+    from app.models import RateLimit
+
+    yield
+    with open_session() as session:
+        session.query(RateLimit).delete()

@@ -17,50 +17,48 @@ from app.models import RateLimit, now
 THREE = Limit("three", "knock", 3)
 
 
-def test_it_says_when_to_try_again(session: Session) -> None:
+def test_it_says_when_to_try_again() -> None:
     for _ in range(3):
-        hit(session, THREE, "alice")
+        hit(THREE, "alice")
     with pytest.raises(
         TooMany, match=r"^Too many attempts to knock\. Try again in (a minute|\d+ minutes)\.$"
     ) as problem:
-        hit(session, THREE, "alice")
+        hit(THREE, "alice")
     assert 1 <= problem.value.extra["retry_after"] <= 15 * 60
 
 
-def test_one_persons_attempts_are_not_anothers(session: Session) -> None:
+def test_one_persons_attempts_are_not_anothers() -> None:
     for _ in range(3):
-        hit(session, THREE, "alice")
-    hit(session, THREE, "bob")
+        hit(THREE, "alice")
+    hit(THREE, "bob")
 
 
-def test_a_new_window_starts_from_nothing(session: Session) -> None:
+def test_a_new_window_starts_from_nothing() -> None:
     for _ in range(3):
-        hit(session, THREE, "alice")
-    session.scalars(select(RateLimit)).one().window_start -= THREE.window
-    session.flush()
-    hit(session, THREE, "alice")
+        hit(THREE, "alice")
+    with open_session() as session:
+        session.scalars(select(RateLimit)).one().window_start -= THREE.window
+    hit(THREE, "alice")
 
 
-def test_a_forgiven_attempt_does_not_count(session: Session) -> None:
+def test_a_forgiven_attempt_does_not_count() -> None:
     for _ in range(20):
-        hit(session, THREE, "alice")
-        forgive(session, THREE, "alice")
+        hit(THREE, "alice")
+        forgive(THREE, "alice")
 
 
-def test_old_windows_are_forgotten(session: Session) -> None:
-    session.add(RateLimit(key="three alice", window_start=now() - limits.KEPT - timedelta(hours=1), hits=3))
-    session.flush()
-    hit(session, THREE, "bob")
-    assert session.scalars(select(RateLimit.key)).all() == ["three bob"]
+def test_old_windows_are_forgotten() -> None:
+    with open_session() as session:
+        session.add(RateLimit(key="three alice", window_start=now() - limits.KEPT - timedelta(hours=1), hits=3))
+    hit(THREE, "bob")
+    with open_session() as session:
+        assert session.scalars(select(RateLimit.key)).all() == ["three bob"]
 
 
-def test_attempts_at_the_same_moment_are_all_counted(committed: None) -> None:
-    def attempt(_: int) -> None:
-        with open_session() as own:
-            hit(own, Limit("crowd", "knock", 1000), "together")
-
-    with ThreadPoolExecutor(8) as crowd:
-        list(crowd.map(attempt, range(40)))
+def test_attempts_at_the_same_moment_are_all_counted() -> None:
+    crowd = Limit("crowd", "knock", 1000)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: hit(crowd, "together"), range(40)))
     with open_session() as session:
         # Two windows where the quarter of an hour ended in between.
         assert session.scalar(select(func.sum(RateLimit.hits)).where(RateLimit.key == "crowd together")) == 40

@@ -1,10 +1,12 @@
 """How passwords are kept."""
 
+from threading import BoundedSemaphore
+
 import pytest
 from pwdlib import PasswordHash
 
 from app.accounts import passwords
-from app.errors import BadInput
+from app.errors import BadInput, Unavailable
 from app.models import User
 
 
@@ -37,3 +39,17 @@ def test_a_hash_with_older_parameters_is_renewed_when_its_owner_comes() -> None:
     assert passwords.is_password_of(person, "the password")
     assert person.password_hash.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
     assert passwords.is_password_of(person, "the password")
+
+
+def test_a_crowd_at_the_door_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "_queue", BoundedSemaphore(2))
+    with passwords._queue, passwords._queue, pytest.raises(Unavailable, match="Try again in a few seconds"):
+        passwords.is_password_of(None, "a password")
+    assert not passwords.is_password_of(None, "a password")
+    assert not passwords.is_password_of(None, "a password")
+
+
+def test_a_refused_password_leaves_the_door_free() -> None:
+    for _ in range(passwords.MOST_WAITING + 1):
+        with pytest.raises(BadInput):
+            passwords.hash_password("short")
