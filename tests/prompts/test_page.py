@@ -59,7 +59,7 @@ def test_ready_made_pairs_come_in_by_the_same_form(browser: TestClient, session:
     text = '{"prompt": "Why?", "responses": ["x", "y"]}\n{"prompt": "Why?"}\n{"prompt": "How?"}'
     _, said = send(browser, what="comparisons", text=text)
     assert "Line 2 could not be used. There are no two responses here." in said
-    assert "So could 1 other line not. 1 comparison was added." in said
+    assert "1 other line could not be used either. 1 comparison was added." in said
     assert session.query(Comparison).one().source == "import"
 
 
