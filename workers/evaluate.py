@@ -29,8 +29,8 @@ from workers.reward.report import wilson
 
 SEED, KL_SEED = 800_000_011, 900_000_011
 SHOWN = 8
-REPEATED = 1.5
-"""A candidate whose answers repeat themselves this many times more than the base model's is not let through."""
+REPEATED, ENDLESS, LONGER = 1.5, 0.5, 2.0
+"""Shares of the base model's figures beyond which a candidate is not let through by itself."""
 
 
 class Answers(NamedTuple):
@@ -122,10 +122,21 @@ def gate(metrics: dict[str, float], policy: Parent | None, hyper: EvaluateHyper)
     if metrics["kl"] > hyper.kl_budget:
         far = f"{metrics['kl']:.1f} nats from the base model; the budget is {hyper.kl_budget:g}"
         return False, f"The candidate wins {figures}, but is {far}. Train with a smaller KL budget, or promote it."
+    if (worse := spoilt(metrics)) is not None:
+        return False, f"The candidate wins {figures}, but {worse}. Read its answers before you promote it."
+    return True, f"The candidate wins {figures}, {metrics['kl']:.1f} nats from the base model."
+
+
+def spoilt(metrics: dict[str, float]) -> str | None:
+    """Say in a half sentence what became much worse than the base model's answers, if anything did."""
     if metrics["repetition"] > REPEATED * metrics["repetition_base"] + 0.05:
         said = f"{metrics['repetition']:.0%} of its trigrams (base model: {metrics['repetition_base']:.0%})"
-        return False, f"The candidate wins {figures}, but repeats {said}. Read its answers before you promote it."
-    return True, f"The candidate wins {figures}, {metrics['kl']:.1f} nats from the base model."
+        return f"repeats {said}"
+    if metrics["eos_rate"] < ENDLESS * metrics["eos_rate_base"]:
+        return f"ends only {metrics['eos_rate']:.0%} of its answers (base model: {metrics['eos_rate_base']:.0%})"
+    if metrics["length"] > LONGER * metrics["length_base"]:
+        return f"needs {metrics['length']:.0f} tokens for an answer (base model: {metrics['length_base']:.0f})"
+    return None
 
 
 def _answer(

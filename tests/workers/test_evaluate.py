@@ -12,7 +12,8 @@ from workers.evaluate import Answers, gate, length_controlled, win_matrix
 from workers.iteration import Parent, RecordingContext, run_iteration
 
 METRICS = {"win_rate": 0.7, "win_low": 0.6, "win_high": 0.8, "win_length_controlled": 0.65, "prompts": 64.0}
-METRICS |= {"kl": 4.0, "repetition": 0.1, "repetition_base": 0.1}
+METRICS |= {"kl": 4.0, "repetition": 0.1, "repetition_base": 0.1, "eos_rate": 0.9, "eos_rate_base": 0.9}
+METRICS |= {"length": 40.0, "length_base": 40.0}
 
 
 def answers(scores: list[list[float]], lengths: list[list[float]]) -> Answers:
@@ -55,8 +56,20 @@ def test_the_gate_says_why() -> None:
     assert (passed, "may be chance" in why, "against the base model" in why) == (False, True, True)
     passed, why = gate(METRICS | {"kl": 6.2}, None, hyper)
     assert (passed, "but is 6.2 nats from the base model; the budget is 6" in why) == (False, True)
-    passed, why = gate(METRICS | {"repetition": 0.3}, None, hyper)
-    assert (passed, "repeats 30% of its trigrams (base model: 10%)" in why) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"repetition": 0.3}, "but repeats 30% of its trigrams (base model: 10%)."),
+        ({"eos_rate": 0.4}, "but ends only 40% of its answers (base model: 90%)."),
+        ({"length": 81.0}, "but needs 81 tokens for an answer (base model: 40)."),
+    ],
+)
+def test_a_win_by_a_trick_does_not_pass(change: dict[str, float], sentence: str) -> None:
+    passed, why = gate(METRICS | change, None, EvaluateHyper())
+    assert not passed
+    assert sentence in why
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +86,7 @@ def test_a_trained_policy_beats_the_base_model(
     metrics = result["metrics"]
     assert metrics["opponent"] == "base"
     assert metrics["win_rate"] == metrics["win_base_rate"] > 0.6
-    assert metrics["win_low"] < metrics["win_rate"] < metrics["win_high"]
+    assert metrics["win_low"] < metrics["win_rate"] <= metrics["win_high"]
     assert metrics["reward"] > metrics["reward_base"]
     assert 0 < metrics["kl"] < 6
     assert result["gate"]["passed"]
