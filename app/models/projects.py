@@ -12,9 +12,8 @@ from app.models.base import Base, Created, Id
 class Project(Base):
     """Guidelines, a base model, sampling settings, a labelling policy and a retraining policy.
 
-    `sampling`: temperature, top_p, max_tokens, stock, full_distribution_share (app/projects/policies.py has the
-    dataclasses). `retraining`: every (decisive answers), cron; empty means off. `labeling`: strengths (1, 2 or 3),
-    rationale ("optional" or "required" or "off"), criteria (list of names).
+    `sampling`, `labeling` and `retraining` hold what was chosen; app/models/policies.py says what may be, and fills in
+    the rest.
     """
 
     __tablename__ = "projects"
