@@ -24,19 +24,21 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PAIRLOOP_", extra="ignore")
 
-    host: str = Field("127.0.0.1", description="Address the web process listens on.")
-    port: int = Field(8000, description="Port the web process listens on.")
-    database_url: str = Field("", description="SQLAlchemy URL of Postgres 15 to 18; empty: the embedded one.")
+    host: str = Field(default="127.0.0.1", description="Address the web process listens on.")
+    port: int = Field(default=8000, description="Port the web process listens on.")
+    database_url: str = Field(default="", description="SQLAlchemy URL of Postgres 15 to 18; empty: the embedded one.")
     data_dir: Path = Field(default_factory=_data_home, description="Embedded Postgres, artefacts and logs.")
     cache_dir: Path = Field(default_factory=_cache_home, description="Downloaded and converted models.")
     engine_url: str = Field(
-        "http://127.0.0.1:8100",
+        default="http://127.0.0.1:8100",
         description="An OpenAI-compatible engine, or several as base=url,base=url.",
     )
-    artifacts_url: str = Field("", description="fsspec URL for checkpoints, snapshots and exports.")
-    base_model: str = Field("smollm2-135m-instruct", description="Base model of the first project.")
-    secret_key: str = Field("", description="Signs short-lived values; made and kept by `pairloop up` if empty.")
-    public_url: str = Field("", description="Address people type, such as https://labels.example.org.")
+    artifacts_url: str = Field(default="", description="fsspec URL for checkpoints, snapshots and exports.")
+    base_model: str = Field(default="smollm2-135m-instruct", description="Base model of the first project.")
+    secret_key: str = Field(
+        default="", description="Signs short-lived values; made and kept by `pairloop up` if empty."
+    )
+    public_url: str = Field(default="", description="Address people type, such as https://labels.example.org.")
 
     @property
     def artifacts(self) -> str:
