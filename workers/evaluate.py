@@ -20,6 +20,7 @@ from workers.language.logprobs import response_logprobs
 from workers.language.model import LanguageModel, load
 from workers.language.sampling import Settings
 from workers.language.tokens import decode
+from workers.ppo.judge import OFTEN
 from workers.ppo.math import distinct_share, kl_k1
 from workers.prompts import Prompt, for_judging, read_prompts
 from workers.reward import head
@@ -132,7 +133,7 @@ def spoilt(metrics: dict[str, float]) -> str | None:
     if metrics["repetition"] > REPEATED * metrics["repetition_base"] + 0.05:
         said = f"{metrics['repetition']:.0%} of its trigrams (base model: {metrics['repetition_base']:.0%})"
         return f"repeats {said}"
-    if metrics["eos_rate"] < ENDLESS * metrics["eos_rate_base"]:
+    if metrics["eos_rate"] < ENDLESS * metrics["eos_rate_base"] and metrics["eos_rate_base"] >= OFTEN:
         return f"ends only {metrics['eos_rate']:.0%} of its answers (base model: {metrics['eos_rate_base']:.0%})"
     if metrics["length"] > LONGER * metrics["length_base"]:
         return f"needs {metrics['length']:.0f} tokens for an answer (base model: {metrics['length_base']:.0f})"
