@@ -186,7 +186,7 @@ def _put_in_front(
 
 
 def _withdraw_pairs_of_others(session: Session, project_id: int, policy_id: int | None) -> None:
-    """Withdraw waiting training pairs that another policy wrote and that nobody holds.
+    """Withdraw waiting pairs for training and its test that another policy wrote and that nobody holds.
 
     The rows are locked first, passing over those being claimed at this moment; the second statement then sees every
     lease that was committed before.
@@ -197,7 +197,7 @@ def _withdraw_pairs_of_others(session: Session, project_id: int, policy_id: int 
         .where(
             Comparison.project_id == project_id,
             Comparison.status == "waiting",
-            Comparison.purpose == "train",
+            Comparison.purpose.in_(("train", "holdout")),
             Comparison.source == "sample",
             Response.checkpoint_id.is_distinct_from(policy_id),
         )
