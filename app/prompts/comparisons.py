@@ -6,17 +6,11 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from app.errors import BadInput
-from app.labeling.comparisons import (
-    add_comparison,
-    add_response,
-    check_messages,
-    check_text,
-    find_or_add_prompt,
-    prompt_hash,
-)
+from app.labeling.comparisons import check_messages, check_text, is_holdout, prompt_hash
 from app.models import FLAGS, Answer, Comparison, Project, Prompt, Response
 from app.prompts.bodies import Entry
 from app.prompts.prompts import AT_ONCE, Added, conversation, labels_of, lock
@@ -72,13 +66,15 @@ def _add_some(session: Session, project: Project, entries: Sequence[Entry], sour
         except BadInput as problem:
             result.reject(entry, problem.message)
     known = _known(session, project, {one.hash for one in checked})
+    new = []
     for one in checked:
-        if one.key in known:
-            result.duplicates += 1
-            continue
-        known.add(one.key)
-        _store(session, project, one)
-        result.added += 1
+        if one.key not in known:
+            known.add(one.key)
+            new.append(one)
+    if new:
+        _store(session, project, new)
+    result.added += len(new)
+    result.duplicates += len(checked) - len(new)
 
 
 def _known(session: Session, project: Project, hashes: set[str]) -> set[tuple[str, frozenset[str]]]:
@@ -94,25 +90,58 @@ def _known(session: Session, project: Project, hashes: set[str]) -> set[tuple[st
     return {(hash, frozenset((one.strip(), other.strip()))) for hash, one, other in session.execute(query)}
 
 
-def _store(session: Session, project: Project, one: Brought) -> None:
-    prompt, _ = find_or_add_prompt(session, project, one.messages, sampled=False, **one.labels)
-    a, b = (add_response(session, prompt, text, source="import") for text in (one.a, one.b))
-    comparison = add_comparison(session, project, prompt, a, b, source="import", priority=one.labels["priority"])
-    if one.verdict is None:
-        return
-    comparison.status = "complete"
-    session.add(
-        Answer(
-            project_id=project.id,
-            comparison_id=comparison.id,
-            verdict=one.verdict,
-            preferred=one.preferred,
-            strength=one.strength,
-            rationale=one.rationale,
-            flags=one.flags,
-            source="import",
-        )
+def _store(session: Session, project: Project, brought: list[Brought]) -> None:
+    """Four inserts for all of them: prompts that are new (never sampled), responses, comparisons, answers."""
+    prompts: dict[str, dict[str, Any]] = {}
+    for one in brought:
+        told = {"project_id": project.id, "messages": one.messages, "hash": one.hash, "holdout": is_holdout(one.hash)}
+        prompts.setdefault(one.hash, {**told, "sampled": False, **one.labels})
+    session.execute(insert(Prompt).on_conflict_do_nothing(), list(prompts.values()))
+    found = select(Prompt.hash, Prompt.id).where(Prompt.project_id == project.id, Prompt.hash.in_(prompts))
+    ids = {row.hash: row.id for row in session.execute(found)}
+    responses = _insert(
+        session,
+        Response,
+        [{"prompt_id": ids[one.hash], "text": text, "source": "import"} for one in brought for text in (one.a, one.b)],
     )
+    comparisons = _insert(
+        session,
+        Comparison,
+        [
+            {
+                "project_id": project.id,
+                "prompt_id": ids[one.hash],
+                "response_a_id": a,
+                "response_b_id": b,
+                "purpose": "holdout" if is_holdout(one.hash) else "train",
+                "source": "import",
+                "status": "waiting" if one.verdict is None else "complete",
+                "priority": one.labels["priority"],
+            }
+            for one, a, b in zip(brought, responses[::2], responses[1::2], strict=True)
+        ],
+    )
+    answers = [
+        {
+            "project_id": project.id,
+            "comparison_id": comparison,
+            "verdict": one.verdict,
+            "preferred": one.preferred,
+            "strength": one.strength,
+            "rationale": one.rationale,
+            "flags": one.flags,
+            "source": "import",
+        }
+        for one, comparison in zip(brought, comparisons, strict=True)
+        if one.verdict is not None
+    ]
+    if answers:
+        session.execute(insert(Answer), answers)
+
+
+def _insert(session: Session, table: type[Response] | type[Comparison], rows: list[dict[str, Any]]) -> Sequence[int]:
+    """Insert many rows at once and return their ids in the same order."""
+    return session.scalars(insert(table).returning(table.id, sort_by_parameter_order=True), rows).all()
 
 
 def _checked(entry: Entry, source: str) -> Brought:
