@@ -75,6 +75,8 @@ _SAFE = nh3.Cleaner(
         "span": {name for name in STANDARD_TYPES.values() if name},
         "h3": {f"level-{level}" for level in range(1, 7)},
         "div": {"table-scroll"},
+        "th": {"to-left", "to-center", "to-right"},
+        "td": {"to-left", "to-center", "to-right"},
     },
     tag_attribute_values={name: {"dir": {"auto"}} for name in _BLOCKS},
     set_tag_attribute_values={"a": {"target": "_blank"}},
@@ -129,6 +131,8 @@ def _finish_tokens(state: StateCore) -> None:
             # The page's own outline ends at h2; a text that skips levels must not break it.
             token.attrSet("class", f"level-{token.tag[1]}")
             token.tag = "h3"
+        if align := str(token.attrs.pop("style", "")).removeprefix("text-align:"):
+            token.attrSet("class", f"to-{align}")  # The CSP allows no styles.
         if token.level == 0 and token.nesting == 1:
             token.attrSet("dir", "auto")
 

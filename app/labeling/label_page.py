@@ -1,5 +1,219 @@
-"""The label page and the history of one's own answers."""
+"""The label page and the history of one's own answers: forms first, htmx swaps the same fragment on top."""
 
-from fastapi import APIRouter
+from datetime import UTC, tzinfo
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
-pages = APIRouter()
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import RedirectResponse, Response
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.datastructures import FormData
+
+from app.accounts.access import Access, AnnotatorOf, page_context
+from app.database import Transaction
+from app.errors import BadInput, Conflict, DomainError, Gone, NotFound
+from app.labeling import answers, desk, history, leases, words
+from app.labeling.answers import Spoken
+from app.models import Answer, GuidelineVersion
+from app.models.policies import Labeling
+from app.templating import page
+
+pages = APIRouter(prefix="/projects/{slug}")
+
+Id = Annotated[int, Path(ge=1, lt=2**63)]
+
+
+async def sent_form(request: Request) -> FormData:
+    """The form as it was sent: criteria have names of their own in every project."""
+    return await request.form()
+
+
+Sent = Annotated[FormData, Depends(sent_form)]
+
+
+@pages.get("/label")
+def label_page(
+    request: Request,
+    session: Transaction,
+    access: AnnotatorOf,
+    waiting: str = "",
+    saved: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+) -> Response:
+    before = _desk(request, session, access)
+    if waiting and before["desk"].nothing is not None and before["desk"].nothing.state == waiting:
+        # Still nothing, for the same reason: the page stays as it is.
+        return Response(status_code=204)
+    if saved is not None:
+        before["saved"] = _said(session, access, saved)
+    return _show(request, session, access, before)
+
+
+@pages.post("/label/{id}")
+def answer(request: Request, session: Transaction, access: AnnotatorOf, id: Id, sent: Sent) -> Response:
+    try:
+        answers.record(session, access, id, _spoken(sent))
+    except BadInput as problem:
+        shown = _desk(request, session, access, problem, typed=_typed(sent))
+    except (Conflict, Gone) as problem:
+        shown = _desk(request, session, access, problem)
+    else:
+        if "hx-request" not in request.headers:
+            return RedirectResponse(f"/projects/{access.project.slug}/label?saved={id}", 303)
+        shown = _desk(request, session, access)
+        shown["saved"] = _said(session, access, id)
+    return _show(request, session, access, shown)
+
+
+@pages.post("/label/{id}/undo")
+def undo(request: Request, session: Transaction, access: AnnotatorOf, id: Id) -> Response:
+    try:
+        # What is found to be impossible half-way must leave the answer where it was.
+        with session.begin_nested():
+            undone = answers.undo(session, access, id)
+    except (Conflict, NotFound) as problem:
+        return _show(request, session, access, _desk(request, session, access, problem))
+    if "hx-request" not in request.headers:
+        return RedirectResponse(f"/projects/{access.project.slug}/label", 303)
+    shown = _desk(request, session, access, typed=_as_typed(undone))
+    shown["chosen"] = words.value_of(undone, history.shown_left(undone))
+    return _show(request, session, access, shown)
+
+
+@pages.get("/history")
+def history_page(
+    request: Request,
+    session: Transaction,
+    access: AnnotatorOf,
+    search: str = "",
+    before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+) -> Response:
+    lines = history.page_of(session, access, search, before)
+    following = lines[history.PAGE - 1].answer.id if len(lines) > history.PAGE else None
+    values = {"lines": lines[: history.PAGE], "search": search, "before": before, "following": following}
+    return page(request, "labeling/history.html", {**page_context(access, "history"), **values})
+
+
+@pages.get("/history/{id}")
+def edit_page(request: Request, session: Transaction, access: AnnotatorOf, id: Id) -> Response:
+    known = answers.own(session, access, id)
+    return _edit(request, session, access, known)
+
+
+@pages.post("/history/{id}")
+def edit(request: Request, session: Transaction, access: AnnotatorOf, id: Id, sent: Sent) -> Response:
+    known = answers.own(session, access, id)
+    try:
+        answers.correct(session, access, id, _spoken(sent))
+    except (BadInput, Conflict) as problem:
+        return _edit(request, session, access, known, problem, _typed(sent))
+    return RedirectResponse(f"/projects/{access.project.slug}/history", 303)
+
+
+def _desk(
+    request: Request,
+    session: Session,
+    access: Access,
+    problem: DomainError | None = None,
+    typed: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What the label page shows next, with a problem above the dock and what was typed kept."""
+    return {
+        "desk": desk.lay(session, access, _zone(request)),
+        "problem": problem.message if problem else "",
+        "status": problem.status if problem else 200,
+        "typed": typed or _typed(FormData()),
+        "chosen": "",
+        "saved": "",
+    }
+
+
+def _show(request: Request, session: Session, access: Access, shown: dict[str, Any]) -> Response:
+    values = {**page_context(access, "label"), **_policy(access), **shown}
+    if "hx-request" in request.headers:
+        return page(request, "labeling/_desk.html", values, status=shown["status"])
+    newest = select(GuidelineVersion).where(GuidelineVersion.project_id == access.project.id)
+    values["guidelines"] = session.scalar(newest.order_by(GuidelineVersion.version.desc()).limit(1))
+    return page(request, "labeling/label.html", values, status=shown["status"])
+
+
+def _edit(
+    request: Request,
+    session: Session,
+    access: Access,
+    known: Answer,
+    problem: DomainError | None = None,
+    typed: dict[str, Any] | None = None,
+) -> Response:
+    shown_left = history.shown_left(known)
+    policy = _policy(access)
+    values = {
+        **page_context(access, "history"),
+        **policy,
+        "answer": known,
+        "said": words.said(known, shown_left, policy["policy"].strengths),
+        "pair": leases.pair_of(session, known.comparison_id, shown_left),
+        "chosen": words.value_of(known, shown_left),
+        "typed": typed or _as_typed(known),
+        "problem": problem.message if problem else "",
+    }
+    return page(request, "labeling/edit.html", values, status=problem.status if problem else 200)
+
+
+def _policy(access: Access) -> dict[str, Any]:
+    policy = Labeling.from_json(access.project.labeling)
+    return {
+        "policy": policy,
+        "steps": words.steps(policy.strengths),
+        "flags": words.FLAGS,
+        "skip_reasons": words.SKIP_REASONS,
+    }
+
+
+def _said(session: Session, access: Access, assignment_id: int) -> str:
+    """The person's own answer in words; nothing where it is not theirs or was undone."""
+    stored = session.scalar(
+        select(Answer).where(Answer.assignment_id == assignment_id, Answer.user_id == access.person.id)
+    )
+    if stored is None:
+        return ""
+    return words.said(stored, history.shown_left(stored), Labeling.from_json(access.project.labeling).strengths)
+
+
+def _spoken(sent: FormData) -> Spoken:
+    typed = _typed(sent)
+    reason = str(sent.get("skip_reason", ""))
+    # Each reason to skip is a button of its own, which sends no choice.
+    said = {"verdict": "skipped", "skip_reason": reason} if reason else words.choice(str(sent.get("choice", "")))
+    try:
+        seconds = float(str(sent.get("seconds", "")))
+    except ValueError:
+        seconds = None
+    return Spoken(**said, **typed, seconds=seconds, source="page")
+
+
+def _typed(sent: FormData) -> dict[str, Any]:
+    """What stands in the fields beside the choice."""
+    criteria = {
+        name.removeprefix("criterion:"): str(value)
+        for name, value in sent.items()
+        if name.startswith("criterion:") and value
+    }
+    flags = [str(flag) for flag in sent.getlist("flags")]
+    return {"rationale": str(sent.get("rationale", "")), "flags": flags, "criteria": criteria}
+
+
+def _as_typed(stored: Answer) -> dict[str, Any]:
+    """The same of an answer that was stored, with criteria by side again."""
+    left = history.shown_left(stored)
+    sides = {left: "left", "b" if left == "a" else "a": "right", "tie": "tie"}
+    criteria = {name: sides[value] for name, value in stored.criteria.items()}
+    return {"rationale": stored.rationale, "flags": stored.flags, "criteria": criteria}
+
+
+def _zone(request: Request) -> tzinfo:
+    """The browser's time zone, which label.js keeps in a cookie; UTC without one."""
+    try:
+        return ZoneInfo(request.cookies.get("timezone", "UTC"))
+    except (ValueError, OSError, KeyError):
+        return UTC

@@ -19,6 +19,7 @@ from app.accounts.access import Access, may
 from app.errors import Conflict, Gone, NotFound
 from app.labeling.comparisons import CLAIMABLE
 from app.models import DECISIVE, Answer, Assignment, Comparison, Project, Prompt, Response, User, now
+from app.runs import due
 
 LEASE = timedelta(minutes=15)
 """How long a lease lasts after the last sign of life."""
@@ -36,16 +37,18 @@ class Shown:
 
 @dataclass(frozen=True)
 class Pair:
-    """An assignment as it is shown: the conversation and both responses, left one first."""
+    """A comparison as it is shown: the conversation, and the responses on their sides."""
 
-    assignment: Assignment
     messages: list[dict[str, Any]]
     left: Shown
     right: Shown
 
 
 def claim(session: Session, access: Access) -> Assignment | None:
-    """Lease the next comparison to this person: the one they hold, else the most urgent and oldest that has room."""
+    """Lease the next comparison to this person: the one they hold, else the most urgent and oldest that has room.
+
+    Where nothing is left, new pairs are sampled if the project's stock asks for them.
+    """
     if access.project.archived_at is not None:
         return None
     one_at_a_time(session, access)
@@ -62,6 +65,7 @@ def claim(session: Session, access: Access) -> Assignment | None:
         comparison = session.scalar(_with_room(access).with_for_update(skip_locked=True, key_share=True, of=Comparison))
         if comparison is None:
             if session.scalar(_with_room(access)) is None:
+                due.stock_may_be_low(session, access.project)
                 return None
         # The look that found it may be older than the lock; this one is not.
         elif has_room(session, comparison, access):
@@ -202,8 +206,8 @@ def release(session: Session, access: Access, assignment: Assignment) -> None:
         assignment.status = "released"
 
 
-def pair_of(session: Session, assignment: Assignment) -> Pair:
-    """What the assignment shows, in one query and without anything that tells who wrote it."""
+def pair_of(session: Session, comparison_id: int, shown_left: str) -> Pair:
+    """What a comparison shows, in one query and without anything that tells who wrote it."""
     a, b = aliased(Response), aliased(Response)
     messages, *ids_and_texts = session.execute(
         select(Prompt.messages, a.id, a.text, b.id, b.text)
@@ -211,8 +215,8 @@ def pair_of(session: Session, assignment: Assignment) -> Pair:
         .join(Prompt, Prompt.id == Comparison.prompt_id)
         .join(a, a.id == Comparison.response_a_id)
         .join(b, b.id == Comparison.response_b_id)
-        .where(Comparison.id == assignment.comparison_id)
+        .where(Comparison.id == comparison_id)
     ).one()
     sides = [Shown(*ids_and_texts[:2]), Shown(*ids_and_texts[2:])]
-    left, right = sides if assignment.shown_left == "a" else reversed(sides)
-    return Pair(assignment, messages, left, right)
+    left, right = sides if shown_left == "a" else reversed(sides)
+    return Pair(messages, left, right)

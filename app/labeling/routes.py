@@ -39,7 +39,7 @@ def claim(session: Transaction, access: AnnotatorOf) -> Any:
     assignment = leases.claim(session, access)
     if assignment is None:
         return Response(status_code=204)
-    pair = leases.pair_of(session, assignment)
+    pair = leases.pair_of(session, assignment.comparison_id, assignment.shown_left)
     return {
         "assignment": str(assignment.id),
         "prompt": pair.messages,

@@ -112,7 +112,7 @@ def test_sides_are_random_and_stored(session: Session) -> None:
         alice = access_of(session, make_person(session, f"alice{number}", "annotator"), project)
         assignment = leases.claim(session, alice)
         assert assignment is not None
-        pair = leases.pair_of(session, assignment)
+        pair = leases.pair_of(session, comparison.id, assignment.shown_left)
         left = comparison.response_a if assignment.shown_left == "a" else comparison.response_b
         assert (pair.left.id, pair.left.text) == (left.id, left.text)
         assert {pair.left.id, pair.right.id} == {comparison.response_a_id, comparison.response_b_id}
