@@ -59,7 +59,7 @@ def stock_may_be_low(session: Session, project: Project) -> Run | None:
     last = session.scalar(
         select(Run).where(Run.project_id == project.id, Run.trigger == "stock").order_by(Run.id.desc()).limit(1)
     )
-    if last is not None and _rests(last):
+    if (last is not None and _rests(last)) or _is_filling(session, project.id):
         return None
     values = {"project_id": project.id, "kind": "sample", "trigger": "stock"}
     found = session.scalar(
@@ -92,6 +92,12 @@ def _is_low(session: Session, project_id: int, below: int) -> bool:
     few = select(func.count()).select_from(waiting).scalar_subquery() < below
     # The second question is asked only where the first one says yes.
     return bool(session.scalar(select(case((few, select(prompts).scalar_subquery()), else_=False))))
+
+
+def _is_filling(session: Session, project_id: int) -> bool:
+    """Whether a run that somebody or a chain started fills the stock already; a second one would only overshoot."""
+    mine = (Run.project_id == project_id) & (Run.kind == "sample") & Run.status.in_(("queued", "running"))
+    return session.scalar(select(Run.id).where(mine, ~Run.params.has_key("comparisons")).limit(1)) is not None
 
 
 def _rests(last: Run) -> bool:

@@ -91,6 +91,16 @@ def test_without_prompts_to_sample_nothing_is_refilled(session: Session, project
     assert due.stock_may_be_low(session, project) is None
 
 
+@pytest.mark.parametrize(("params", "starts"), [({}, False), ({"comparisons": 3}, True)])
+def test_a_run_that_fills_the_stock_already_is_enough(
+    session: Session, project: Project, params: dict[str, int], starts: bool
+) -> None:
+    make_prompt(session, project)
+    session.add(Run(project_id=project.id, kind="sample", params=params))
+    session.flush()
+    assert (due.stock_may_be_low(session, project) is not None) == starts
+
+
 @pytest.mark.parametrize(
     ("status", "done", "rests"), [("failed", 3, True), ("succeeded", 0, True), ("succeeded", 3, False)]
 )

@@ -1,4 +1,4 @@
-"""A whole chain on the tiny model with the real trainer: from answers to a promoted policy."""
+"""A whole chain on the tiny model with the real trainer and engine: from answers to pairs by a promoted policy."""
 
 import random
 
@@ -59,10 +59,10 @@ def label(project: Project, olga: User, n: int) -> None:
 
 
 @pytest.mark.usefixtures("committed")
-def test_answers_become_a_promoted_policy() -> None:
+def test_answers_become_a_policy_that_writes_the_next_pairs(engine_url: str) -> None:
     with open_session() as session:
         project, olga = make_project(session), make_person(session, "olga", "operator")
-        project.sampling = {"stock": 0}
+        project.sampling = {"stock": 4, "max_tokens": 12}
     label(project, olga, 60)
     with open_session() as session:
         chain_id = runs.start(session, project, "chain", {"force": True, "hyper": {"ppo": {"updates": 2}}}, olga).id
@@ -84,3 +84,9 @@ def test_answers_become_a_promoted_policy() -> None:
         assert steps[1].samples != []
         phases = set(session.scalars(select(RunMetric.phase).where(RunMetric.run_id == steps[1].id)))
         assert phases != set()
+        waiting = session.scalars(select(Comparison).where(Comparison.status == "waiting")).all()
+        assert len(waiting) == 4
+        # Pairs that test the models may be older: the promoted reward model let the stock be refilled.
+        learnt_from = [one for one in waiting if one.purpose == "train"]
+        assert {one.response_a.checkpoint_id for one in learnt_from} == {policy.id}
+        assert {one.response_b.checkpoint_id for one in learnt_from} == {policy.id}
