@@ -121,7 +121,7 @@ def preference_rows(batch: pa.RecordBatch, rationales: Rationales, left_out: Cou
 
 
 def raw_rows(batch: pa.RecordBatch, rationales: Rationales, left_out: Counter[str]) -> pa.RecordBatch:
-    """One row per answer; `shown_left` and `preferred` say "a" or "b", the first or the second of `responses`."""
+    """One row per answer; `shown_left` and `preferred` are ids of one of the two `responses`, as in the API."""
     sides = [
         pa.StructArray.from_arrays(
             [
@@ -137,6 +137,8 @@ def raw_rows(batch: pa.RecordBatch, rationales: Rationales, left_out: Counter[st
     ]
     made = {
         "responses": _pairs(*sides),
+        "shown_left": _id_of(batch["shown_left"], batch),
+        "preferred": _id_of(batch["preferred"], batch),
         "checkpoints": _pairs(batch["checkpoint_a"], batch["checkpoint_b"]),
         "rationale": pa.array(rationales.of(batch["answer"].to_pylist()), pa.string()),
     }
@@ -163,6 +165,11 @@ LAYOUTS = {
 def _batch(schema: pa.Schema, batch: pa.RecordBatch, made: dict[str, pa.Array]) -> pa.RecordBatch:
     arrays = [made[item.name] if item.name in made else batch[item.name] for item in schema]
     return pa.record_batch([array.cast(item.type) for array, item in zip(arrays, schema, strict=True)], schema=schema)
+
+
+def _id_of(side: pa.Array, batch: pa.RecordBatch) -> pa.Array:
+    """The id of the response on a side, "a" or "b"; null where there is no side."""
+    return pc.if_else(pc.equal(side, "a"), batch["response_a_id"], batch["response_b_id"])
 
 
 def _turns(texts: pa.Array) -> pa.Array:

@@ -84,9 +84,9 @@ def test_a_raw_row_says_everything(session: Session, scene: Scene, tmp_path: Pat
         "prompt_id": str(comparison.prompt_id),
         "prompt": [{"role": "user", "content": "Question 0 of garden?"}],
         "responses": responses,
-        "shown_left": "b",
+        "shown_left": str(comparison.response_b_id),
         "verdict": "preferred",
-        "preferred": "a",
+        "preferred": str(comparison.response_a_id),
         "strength": 1,
         "skip_reason": None,
         "criteria": {"honest": "a", "helpful": 2},
@@ -107,6 +107,7 @@ def test_a_raw_row_says_everything(session: Session, scene: Scene, tmp_path: Pat
     }
     assert [row["verdict"] for row in rows] == ["preferred", "preferred", "tie", "skipped", "preferred"]
     assert [row["rationale"] for row in rows] == ["It is right.", "", "", "", ""]
+    assert [row["preferred"] for row in rows[1:4]] == [str(scene.answers[1].comparison.response_b_id), None, None]
     assert (rows[4]["responses"][0]["token_ids"], rows[4]["annotator"], rows[4]["shown_left"]) == (None, None, None)
     assert [one["reason"] for one in manifest["exclusions"]] == ["simulated"]
 
