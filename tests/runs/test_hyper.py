@@ -24,7 +24,7 @@ def test_every_setting_has_a_sentence_and_a_range_around_its_default(kind: type[
 
 
 def test_what_is_not_given_comes_from_the_base_model() -> None:
-    assert PpoHyper.from_json({"updates": 3}, "tiny").batch == 16
+    assert PpoHyper.from_json({"updates": 3}, "tiny").batch == 32
     assert PpoHyper.from_json({"updates": 3}, "smollm2-135m-instruct").batch == 64
     assert PpoHyper.from_json({"updates": 3.0}, "tiny").updates == 3
 
@@ -39,7 +39,7 @@ def test_what_is_not_given_comes_from_the_base_model() -> None:
         ({"updates": True}, "updates must be a number; it is True"),
         ({"clip": float("nan")}, "clip must be a number; it is nan"),
         ({"batch": 15}, r"batch \(15\) must be a multiple of answers_per_prompt \(2\)"),
-        ({"minibatches": 32}, r"minibatches \(32\) must not exceed batch \(16\)"),
+        ({"minibatches": 33}, r"minibatches \(33\) must not exceed batch \(32\)"),
         ({"kl_target": 7}, r"kl_target \(7\) must not exceed kl_budget \(6\)"),
     ],
 )

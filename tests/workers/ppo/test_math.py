@@ -195,4 +195,5 @@ def test_one_phrase_for_every_prompt_is_noticed() -> None:
     assert ppo.distinct_share([[1, 2, 3, 4], [5, 6, 7]]) == 1.0
     # Two trigrams each, the same: 2 different of 6.
     assert ppo.distinct_share([[1, 2, 3, 4]] * 3) == pytest.approx(1 / 3)
+    assert ppo.distinct_share([[1, 2, 3], [1, 2, 3]]) == 0.5
     assert ppo.distinct_share([[1], [2]]) == 1.0
