@@ -31,7 +31,7 @@ DEFAULT_CONTEXT = 2048
 # For a base model without a chat template: plain turns, each answer closed by the end-of-text token.
 DEFAULT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}"
-    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n\n{% endfor %}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 
@@ -160,7 +160,7 @@ def _turn_closers(name: str, network: Any, tokenizer: Any) -> frozenset[int]:
     found = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])}
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "ANSWER"}]
     _, _, after = tokenizer.apply_chat_template(turns, tokenize=False).rpartition("ANSWER")
-    special = set(tokenizer.all_special_ids)
+    special = {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
     found |= set([token for token in tokenizer(after, add_special_tokens=False)["input_ids"] if token in special][:1])
     found.discard(None)
     if not found:
