@@ -247,6 +247,7 @@ async def _serve(queues: Sequence[str], concurrency: int) -> None:
     async with queue.open_async():
         # A worker that just crashed is started again at once: what it left need not wait for the next minute.
         await rescue_stalled(STALLED)
+        again = asyncio.create_task(_rescue_after(STALLED))
         await queue.run_worker_async(
             queues=list(queues),
             name="-".join(queues),
@@ -257,3 +258,10 @@ async def _serve(queues: Sequence[str], concurrency: int) -> None:
             stalled_worker_timeout=STALLED,
             delete_jobs="successful",
         )
+        again.cancel()
+
+
+async def _rescue_after(seconds: float) -> None:
+    """The worker that died a moment before this one started counts as dead only now."""
+    await asyncio.sleep(seconds + HEARTBEAT)
+    await rescue_stalled(seconds)

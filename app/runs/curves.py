@@ -16,24 +16,29 @@ TITLES = {
     "nll": _("Loss on unseen prompts"),
     "grad_norm": _("Length of the gradient"),
     "accuracy": _("Accuracy"),
-    "reward": _("Reward"),
+    "reward": _("Reward after the price of KL"),
+    "score": _("Score by the reward model"),
     "reward_heldout": _("Reward on held-out prompts"),
     "kl": _("KL to the base model, nats per answer"),
     "kl_heldout": _("KL on held-out prompts"),
-    "kl_coefficient": _("Price of KL"),
+    "kl_k3": _("KL, by the low-variance estimate"),
+    "beta": _("Price of a nat of KL"),
     "length": _("Length, tokens"),
+    "length_heldout": _("Length on held-out prompts"),
     "entropy": _("Entropy, nats per token"),
     "eos_rate": _("Answers that came to their end"),
+    "eos_heldout": _("The same on held-out prompts"),
+    "distinct_heldout": _("Share of different word pairs"),
     "clip_fraction": _("Share of clipped tokens"),
     "explained_variance": _("Explained variance of the value"),
-    "tokens_per_second": _("Tokens per second"),
-    "policy_loss": _("Loss of the policy"),
-    "value_loss": _("Loss of the value"),
-    "learning_rate": _("Step size"),
-    "win_rate": _("Win rate"),
+    "ratio_max": _("Largest change of a probability"),
+    "tokens_per_s": _("Tokens per second"),
+    "rss_mb": _("Memory, MB"),
 }
-FIRST = ("reward", "reward_heldout", "kl", "loss", "nll", "accuracy", "length", "eos_rate", "entropy")
+FIRST = ("reward", "score", "reward_heldout", "kl", "kl_heldout", "loss", "nll", "accuracy", "length", "eos_rate")
 """What a reader looks at first; the others follow in the order of their names."""
+NOT_OVER_TIME = ("evaluate", "reference", "report")
+"""Phases whose steps are not moments of learning, so that a line between them would say nothing."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ def of(phase: str, rows: Sequence[RunMetric]) -> Phase:
     names = sorted({name for row in rows for name in row.metrics})
     drawn = [name for name in names if not name.endswith(("_low", "_high"))]
     drawn.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
-    curves = [curve for name in drawn if (curve := _curve(name, rows)) is not None]
+    over_time = () if phase in NOT_OVER_TIME else drawn
+    curves = [curve for name in over_time if (curve := _curve(name, rows)) is not None]
     return Phase(phase, curves, names, list(rows))
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.models import FINISHED, TRAINING_KINDS, Run, RunMetric, now
 from app.runs import live, steps
+from app.runs.sentences import now_doing
 
 MOST_ATTEMPTS = 5
 """How often a run is taken up again after its worker or its training process died."""
@@ -96,9 +97,10 @@ def record(session: Session, run_id: int, lines: Sequence[dict[str, Any]]) -> No
     for line in lines:
         if line["type"] == "metrics":
             run.phase, run.done, run.total = str(line["phase"]), int(line["step"]), int(line["total"])
-            run.message = str(line.get("text") or run.message)
-            if line.get("metrics"):
-                rows[run.phase, run.done] = _finite(line["metrics"])
+            metrics = _finite(line.get("metrics") or {})
+            run.message = str(line.get("text") or now_doing(run.phase, run.done, run.total, metrics))
+            if metrics:
+                rows[run.phase, run.done] = metrics
         elif line["type"] == "samples":
             run.samples = list(line["items"])[:MOST_SAMPLES]
     for (phase, step), metrics in rows.items():
