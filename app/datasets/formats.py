@@ -1,9 +1,6 @@
 """The files an export may be: JSON Lines and Parquet, written a batch at a time."""
 
-import json
-import re
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.datasets.answer_table import ROWS
+from app.datasets.json_text import lines_of
 
-# Characters that JSON takes as they are, but at which Python's `splitlines` and some readers end a line.
-LINE_ENDS = re.compile("[\x85\u2028\u2029]")
+JSON_COLUMNS = frozenset({"criteria"})
+"""Columns that hold JSON as text: an object in JSON Lines, text in Parquet, where every row has the same fields."""
 
 
 class Format(NamedTuple):
@@ -28,22 +26,9 @@ def write_jsonl(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
     rows = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for batch in batches:
-            file.writelines(line + "\n" for line in json_lines(batch))
+            file.writelines(f"{line}\n" for line in lines_of(batch, JSON_COLUMNS))
             rows += batch.num_rows
     return rows
-
-
-def json_lines(batch: pa.RecordBatch) -> list[str]:
-    """The rows as JSON: times in ISO 8601, criteria as an object."""
-    columns = [_plain(name, batch[name].to_pylist()) for name in batch.schema.names]
-    names = batch.schema.names
-    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
-    lines = (encode(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
-    return [LINE_ENDS.sub(_escaped, line) for line in lines]
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"
 
 
 def write_parquet(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
@@ -68,7 +53,7 @@ def features(schema: pa.Schema, format: str) -> dict[str, Any]:
 
 
 def _feature(kind: pa.DataType, name: str, format: str) -> dict[str, Any]:
-    if name == "criteria" and format == "jsonl":
+    if name in JSON_COLUMNS and format == "jsonl":
         return {"_type": "Json"}
     if pa.types.is_list(kind):
         return {"feature": _feature(kind.value_type, "", format), "_type": "List"}
@@ -77,9 +62,3 @@ def _feature(kind: pa.DataType, name: str, format: str) -> dict[str, Any]:
     if pa.types.is_timestamp(kind):
         return {"dtype": f"timestamp[{kind.unit}, tz={kind.tz}]", "_type": "Value"}
     return {"dtype": {"double": "float64"}.get(str(kind), str(kind)), "_type": "Value"}
-
-
-def _plain(name: str, values: list[Any]) -> list[Any]:
-    if name == "criteria":
-        return [json.loads(value) for value in values]
-    return [value.isoformat() if isinstance(value, datetime) else value for value in values]

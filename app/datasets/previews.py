@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from app.datasets import answer_table
 from app.datasets.filters import Filters
-from app.datasets.formats import json_lines
+from app.datasets.formats import JSON_COLUMNS
+from app.datasets.json_text import lines_of
 from app.datasets.layouts import LAYOUTS, Rationales
 from app.models import Answer, Comparison, Project
 
@@ -49,7 +50,7 @@ def preview(session: Session, project: Project, layout: str, filters: Filters) -
         answers=answers,
         rows=answers - sum(one["answers"] for one in not_written),
         exclusions=filters.exclusions(session, project) + not_written,
-        examples=[_readable(line) for line in json_lines(rows.slice(max(0, rows.num_rows - SHOWN)))][::-1],
+        examples=[_readable(line) for line in lines_of(rows.slice(max(0, rows.num_rows - SHOWN)), JSON_COLUMNS)][::-1],
     )
 
 
