@@ -20,7 +20,7 @@ from workers.language.gguf import LAYER_NAMES, convert
 
 HEADS, KEY_HEADS, LAYERS = 4, 2, 2
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-TOKENS = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet()), "he", "hel"]
+TOKENS = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet()), "he", "hel", "12"]
 TEMPLATE = "{% for m in messages %}{{ '<|im_start|>' + m['content'] + '<|im_end|>' }}{% endfor %}"
 
 
@@ -65,7 +65,7 @@ def write_gguf(model: Any, file: Path) -> None:
     writer.add_vocab_size(len(TOKENS))
     writer.add_token_list(TOKENS)
     writer.add_token_types([3] * len(SPECIAL) + [1] * (len(TOKENS) - len(SPECIAL)))
-    writer.add_token_merges(["h e", "he l"])
+    writer.add_token_merges(["h e", "he l", "1 2"])
     writer.add_chat_template(TEMPLATE)
     weights = {name: weight.detach() for name, weight in model.named_parameters()}
     writer.add_tensor("token_embd.weight", weights["model.embed_tokens.weight"].numpy())
