@@ -1,5 +1,6 @@
 """A snapshot's table: one row per answer, its columns, the query that fills it, and what is counted on the way."""
 
+import json
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -152,7 +153,7 @@ def statement(project: Project, filters: Filters) -> Select[*tuple[Any, ...]]:
             Answer.id.label("answer"),
             Answer.comparison_id.label("comparison"),
             Prompt.id.label("prompt_id"),
-            Prompt.messages.label("prompt"),
+            cast(Prompt.messages, Text).label("prompt"),
             Prompt.hash.label("prompt_hash"),
             Prompt.holdout,
             a.text.label("response_a"),
@@ -172,7 +173,7 @@ def statement(project: Project, filters: Filters) -> Select[*tuple[Any, ...]]:
             Answer.preferred,
             Answer.strength,
             Answer.skip_reason,
-            Answer.flags,
+            _as_sent(Answer.flags).label("flags"),
             # Postgres writes the keys of a JSON object in an order of its own, always the same one.
             cast(Answer.criteria, Text).label("criteria"),
             Answer.user_id.label("annotator"),
@@ -212,6 +213,8 @@ def _batch(columns: Columns, schema: pa.Schema) -> pa.RecordBatch:
         values = columns.get(item.name, ())
         if item.name == "annotator":
             values = [None if person is None else pseudonym(person) for person in values]
+        elif item.name == "prompt":
+            values = json.loads(f"[{','.join(values)}]")  # one call for all takes a tenth of the time of one for each
         elif item.name in IDS:
             values = [None if id is None else str(id) for id in values]
         arrays.append(pa.array(list(values), type=item.type))
