@@ -6,7 +6,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from app.accounts.access import OperatorOf, Person, page_context
-from app.checkpoints import checkpoints, lineage
+from app.checkpoints import checkpoints, figures, lineage
 from app.database import Transaction
 from app.errors import NotFound
 from app.models import Checkpoint
@@ -37,7 +37,12 @@ def roll_back(session: Transaction, access: OperatorOf, kind: Annotated[Kind, Fo
 @pages.get("/{checkpoint_id}")
 def model_page(request: Request, session: Transaction, access: OperatorOf, checkpoint_id: str) -> Response:
     found = _of_project(session, access, checkpoint_id)
-    values = {"model": found, "lineage": lineage.of(session, found), "history": lineage.history(session, found)}
+    values = {
+        "figures_named": figures.named(found.metrics),
+        "model": found,
+        "lineage": lineage.of(session, found),
+        "history": lineage.history(session, found),
+    }
     return page(request, "checkpoints/model.html", page_context(access, "checkpoints") | values)
 
 

@@ -8,7 +8,7 @@ from app.models import RunMetric
 from app.templating import _
 
 WIDTH, HEIGHT = 320, 132
-LEFT, RIGHT, TOP, BOTTOM = 6, 60, 20, 20
+LEFT, RIGHT, TOP, BOTTOM = 6, 70, 20, 20
 MOST_POINTS = 240
 
 TITLES = {
@@ -34,6 +34,10 @@ TITLES = {
     "ratio_max": _("Largest change of a probability"),
     "tokens_per_s": _("Tokens per second"),
     "rss_mb": _("Memory, MB"),
+    "first_ratio": _("Probability ratio before the first step"),
+    "sampler_gap": _("Gap between sampler and trainer, nats"),
+    "steps_skipped": _("Steps left out"),
+    "tokens": _("Tokens drawn"),
 }
 FIRST = ("reward", "score", "reward_heldout", "kl", "kl_heldout", "loss", "nll", "accuracy", "length", "eos_rate")
 """What a reader looks at first; the others follow in the order of their names."""

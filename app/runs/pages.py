@@ -9,7 +9,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Access, OperatorOf, page_context
-from app.checkpoints import checkpoints
+from app.checkpoints import checkpoints, figures
 from app.database import Transaction
 from app.errors import BadInput, NotFound
 from app.models import FINISHED, Run, User
@@ -177,6 +177,7 @@ def _of_one(session: Session, access: Access, run: Run) -> dict[str, Any]:
         "steps": runs.steps_of(session, run),
         "phases": [curves.of(phase, group) for phase, group in metrics.by_phase(rows).items()],
         "samples": samples.shown(run.samples),
+        "figures_named": figures.named(run.result.get("metrics", {})),
         "left": _span(left) if left is not None else None,
         "took": _span(took) if took is not None else None,
         "person_name": (person.name or person.email) if person else None,

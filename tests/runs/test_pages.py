@@ -180,7 +180,7 @@ def test_curves_skip_gaps_and_thin_out_very_long_ones() -> None:
     loss = next(curve for curve in phase.curves if curve.name == "loss")
     assert [step for step, _ in loss.points] == [1, 2, 4, 5]
     assert loss.line.startswith("M6.0,112.0L")
-    assert loss.line.endswith("260.0,20.0")
+    assert loss.line.endswith("250.0,20.0")
     long = curves.of("x", [RunMetric(phase="x", step=n, metrics={"loss": 1.0}) for n in range(10_000)]).curves[0]
     assert len(long.points) <= curves.MOST_POINTS + 1
     assert long.points[-1][0] == 9_999
