@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-GROWTH = 64  # columns added when the buffers are full
+GROWTH = 32  # columns added when the buffers are full
 
 
 class RowCache(Cache):
@@ -83,7 +83,7 @@ class RowCache(Cache):
                 layer.allocate(other.keys, other.values, rows, wanted + GROWTH)
             elif missing or layer.columns < wanted or len(layer.keys) < rows:
                 # A few rows more than needed, because rows often come one after the other.
-                layer.move(max(rows + rows // 4, self.rows), wanted + GROWTH, start=0, shift=missing)
+                layer.move(max(rows + rows // 8, self.rows), wanted + GROWTH, start=0, shift=missing)
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[no-untyped-call]
