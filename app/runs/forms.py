@@ -1,5 +1,6 @@
 """The forms that start runs: their fields come from the dataclasses in hyper.py, and so do their parameters."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -30,7 +31,7 @@ def settings_of(kind: str, base_model: str) -> list[Setting]:
     return [
         Setting(
             name=f"{kind}.{one.name}",
-            label=one.name.replace("_", " ").capitalize(),
+            label=_label(one.name),
             usual=str(getattr(usual, one.name)),
             description=one.metadata["description"],
             choices=one.metadata.get("choices", ()),
@@ -38,6 +39,13 @@ def settings_of(kind: str, base_model: str) -> list[Setting]:
         )
         for one in fields(HYPER[kind])
     ]
+
+
+def _label(name: str) -> str:
+    words = name.replace("_", " ").capitalize()
+    for short in ("KL", "EOS", "GAE", "LoRA"):
+        words = re.sub(rf"\b{short}\b", short, words, flags=re.IGNORECASE)
+    return words
 
 
 def params_of(kind: str, typed: Mapping[str, str]) -> dict[str, Any]:
