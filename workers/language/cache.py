@@ -83,7 +83,7 @@ class RowCache(Cache):
                 layer.allocate(other.keys, other.values, rows, wanted + GROWTH)
             elif missing or layer.columns < wanted or len(layer.keys) < rows:
                 # A few rows more than needed, because rows often come one after the other.
-                layer.move(max(rows + rows // 8, self.rows), wanted + GROWTH, start=0, shift=missing)
+                layer.move(rows + rows // 8, wanted + GROWTH, start=0, shift=missing)
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[no-untyped-call]
