@@ -17,7 +17,6 @@ from app.datasets import answer_table, snapshots
 from app.datasets.filters import Filters
 from app.datasets.pseudonyms import pseudonym
 from app.datasets.snapshots import SnapshotDamaged
-from app.errors import BadInput
 from app.models import Answer, Checkpoint, Run, Snapshot, SnapshotAnswer
 from app.settings import settings
 from tests.datasets.scene import DAY, Scene, make_scene
@@ -273,34 +272,3 @@ def test_it_works_on_a_store_that_is_no_directory(
     assert len(rows_of(snapshot)) == 5
     assert snapshots.take(session, scene.project, Filters()).id == snapshot.id
     assert trainers_view.read_manifest(snapshot.url, snapshot.sha256)["kind"] == "snapshot"
-
-
-@pytest.mark.parametrize(
-    ("chosen", "why"),
-    [
-        ([], "filters must be an object"),
-        ({"colour": 1}, "'colour' is not a filter"),
-        ({"simulated": "yes"}, "simulated must be true or false"),
-        ({"since": 2026}, "since must be a time"),
-        ({"until": "tomorrow"}, "until must be a time"),
-        ({"purposes": "train"}, "purposes must be a list"),
-        ({"sources": ["page", "dream"]}, "sources must be a list"),
-        ({"sources": [["page"]]}, "sources must be a list"),
-    ],
-)
-def test_filters_that_make_no_sense_are_refused(chosen: object, why: str) -> None:
-    with pytest.raises(BadInput, match=why):
-        Filters.from_json(chosen)
-
-
-def test_filters_survive_their_json() -> None:
-    filters = Filters.from_json(
-        {"since": "2026-01-31", "until": "2026-02-01T00:00:00+09:00", "purposes": ["holdout", "train"], "sources": None}
-    )
-    assert filters.to_json() == {
-        "simulated": False,
-        "since": "2026-01-31T00:00:00+00:00",
-        "until": "2026-01-31T15:00:00+00:00",
-        "purposes": ["train", "holdout"],
-    }
-    assert Filters.from_json(filters.to_json()) == filters
