@@ -31,7 +31,7 @@ function arrive(first) {
   if (!first) {
     document.getElementById("announce").textContent = desk().dataset.said || "";
     document.getElementById("prompt")?.focus({ preventScroll: true });
-    if (matchMedia("(max-width: 48rem)").matches) scrollTo(0, 0);
+    if (matchMedia("(max-width: 40rem)").matches) scrollTo(0, 0);
   }
   const here = desk();
   setTimeout(() => here.setAttribute("data-ready", ""), first ? 0 : SETTLE);

@@ -49,8 +49,7 @@ def record(session: Session, access: Access, assignment_id: int, spoken: Spoken)
     """
     leases.one_at_a_time(session, access)
     assignment = _own(session, access, assignment_id)
-    comparison = assignment.comparison
-    leases.lock(session, comparison)
+    comparison = leases.lock(session, assignment.comparison_id)
     meant = _meant(access, comparison, assignment.shown_left, spoken)
     known = session.scalar(
         select(Answer).where(Answer.comparison_id == comparison.id, Answer.user_id == access.person.id)
@@ -92,7 +91,7 @@ def undo(session: Session, access: Access, assignment_id: int) -> Answer:
     """
     leases.one_at_a_time(session, access)
     assignment = _own(session, access, assignment_id)
-    leases.lock(session, assignment.comparison)
+    comparison = leases.lock(session, assignment.comparison_id)
     # A snapshot that is being written holds the answer's row; this waits for it, and then sees what it wrote.
     answer = session.scalar(select(Answer).where(Answer.assignment_id == assignment.id).with_for_update())
     if answer is None:
@@ -105,7 +104,7 @@ def undo(session: Session, access: Access, assignment_id: int) -> Answer:
         )
     session.delete(answer)
     session.flush()
-    _settle(session, access, assignment.comparison)
+    _settle(session, access, comparison)
     assignment.claimed_at = now()
     try:
         leases.reopen(session, access, assignment)
@@ -121,7 +120,7 @@ def correct(session: Session, access: Access, answer_id: int, spoken: Spoken) ->
     """Change one's own answer, whatever holds it: snapshots keep the revision they hashed."""
     leases.one_at_a_time(session, access)
     answer = own(session, access, answer_id)
-    leases.lock(session, answer.comparison)
+    leases.lock(session, answer.comparison_id)
     session.refresh(answer, with_for_update=True)
     shown_left = answer.assignment.shown_left if answer.assignment else "a"
     meant = _meant(access, answer.comparison, shown_left, spoken)
@@ -147,10 +146,11 @@ def own(session: Session, access: Access, answer_id: int) -> Answer:
 
 
 def _own(session: Session, access: Access, assignment_id: int) -> Assignment:
-    found, assignment = leases.find(session, access.person, assignment_id)
-    if found.project.id != access.project.id:
-        raise NotFound("There is no such assignment in this project.")
-    session.refresh(assignment)
+    """The person's own assignment in this project, as it is now."""
+    assignment = session.get(Assignment, assignment_id, populate_existing=True)
+    mine = assignment is not None and assignment.user_id == access.person.id
+    if assignment is None or not mine or assignment.project_id != access.project.id:
+        raise NotFound("There is no such assignment in this project, or it is not yours. Claim one first.")
     return assignment
 
 

@@ -45,14 +45,16 @@ def label_page(
         # Still nothing, for the same reason: the page stays as it is.
         return Response(status_code=204)
     if saved is not None:
-        before["saved"] = _said(session, access, saved)
+        mine = (Answer.assignment_id == saved, Answer.user_id == access.person.id)
+        stored = session.scalar(select(Answer).where(*mine))
+        before["saved"] = _said(access, stored) if stored else ""
     return _show(request, session, access, before)
 
 
 @pages.post("/label/{id}")
 def answer(request: Request, session: Transaction, access: AnnotatorOf, id: Id, sent: Sent) -> Response:
     try:
-        answers.record(session, access, id, _spoken(sent))
+        stored = answers.record(session, access, id, _spoken(sent))
     except BadInput as problem:
         shown = _desk(request, session, access, problem, typed=_typed(sent))
     except (Conflict, Gone) as problem:
@@ -61,7 +63,7 @@ def answer(request: Request, session: Transaction, access: AnnotatorOf, id: Id, 
         if "hx-request" not in request.headers:
             return RedirectResponse(f"/projects/{access.project.slug}/label?saved={id}", 303)
         shown = _desk(request, session, access)
-        shown["saved"] = _said(session, access, id)
+        shown["saved"] = _said(access, stored)
     return _show(request, session, access, shown)
 
 
@@ -170,14 +172,9 @@ def _policy(access: Access) -> dict[str, Any]:
     }
 
 
-def _said(session: Session, access: Access, assignment_id: int) -> str:
-    """The person's own answer in words; nothing where it is not theirs or was undone."""
-    stored = session.scalar(
-        select(Answer).where(Answer.assignment_id == assignment_id, Answer.user_id == access.person.id)
-    )
-    if stored is None:
-        return ""
-    return words.said(stored, history.shown_left(stored), Labeling.from_json(access.project.labeling).strengths)
+def _said(access: Access, stored: Answer) -> str:
+    strengths = Labeling.from_json(access.project.labeling).strengths
+    return words.said(stored, history.shown_left(stored), strengths)
 
 
 def _spoken(sent: FormData) -> Spoken:

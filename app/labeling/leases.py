@@ -124,9 +124,14 @@ def has_room(session: Session, comparison: Comparison, access: Access) -> bool:
     return taken is not None and taken < access.project.labels_per_comparison
 
 
-def lock(session: Session, comparison: Comparison) -> None:
-    """Hold the comparison's row until the transaction ends, and see it as it is now."""
-    session.refresh(comparison, with_for_update={"key_share": True})
+def lock(session: Session, comparison_id: int) -> Comparison:
+    """The comparison as it is now, its row held until the transaction ends."""
+    return session.scalars(
+        select(Comparison)
+        .where(Comparison.id == comparison_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    ).one()
 
 
 def _lease(session: Session, access: Access, comparison: Comparison) -> Assignment:
@@ -174,7 +179,7 @@ def heartbeat(session: Session, access: Access, assignment: Assignment) -> Assig
     held = _held(session, access)
     if held is not None and held.id != assignment.id and is_live(held):
         raise Conflict("You have moved on to another comparison, perhaps in another tab. Go on there.")
-    lock(session, assignment.comparison)
+    lock(session, assignment.comparison_id)
     return reopen(session, access, assignment)
 
 
