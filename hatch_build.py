@@ -20,7 +20,7 @@ VENDORED = {
 
 
 class CustomBuildHook(BuildHookInterface):
-    def initialize(self, version, build_data):
+    def initialize(self, version: str, build_data: dict[str, object]) -> None:
         target = pathlib.Path(self.root, "static", "vendor")
         target.mkdir(parents=True, exist_ok=True)
         wheel = importlib.metadata.distribution("django-htmx")
