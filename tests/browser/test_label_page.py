@@ -129,6 +129,24 @@ def test_a_double_click_answers_one_pair(garden: Desk, browser_page: Page, sign_
     assert kept() == [("preferred", "left", 2), ("preferred", "right", 2)]
 
 
+def test_a_second_click_that_lands_on_the_next_pair_answers_nothing(
+    garden: Desk, browser_page: Page, sign_in: SignIn
+) -> None:
+    sign_in(browser_page, garden(3))
+    browser_page.goto(PAGE)
+    browser_page.evaluate(
+        """document.addEventListener("htmx:afterSwap", () => setTimeout(() => {
+            document.querySelector("#desk [value='left-2']").click();
+            document.body.dataset.clickedAgain = "yes";
+        }, 100), { once: true })"""
+    )
+    press(browser_page, "2")
+    browser_page.locator("body[data-clicked-again]").wait_for()
+    expect(browser_page.locator("#prompt")).to_contain_text("Name tree number 2.")
+    desk(browser_page)
+    assert kept() == [("preferred", "left", 2)]
+
+
 def test_two_tabs_store_one_answer_and_go_on(garden: Desk, browser_page: Page, sign_in: SignIn) -> None:
     sign_in(browser_page, garden(3))
     other = browser_page.context.new_page()
