@@ -142,9 +142,10 @@ def test_a_second_click_that_lands_on_the_next_pair_answers_nothing(
     )
     press(browser_page, "2")
     browser_page.locator("body[data-clicked-again]").wait_for()
-    expect(browser_page.locator("#prompt")).to_contain_text("Name tree number 2.")
-    desk(browser_page)
-    assert kept() == [("preferred", "left", 2)]
+    expect(browser_page.locator("#desk")).not_to_have_attribute("aria-busy", "true")
+    press(browser_page, "6")
+    expect(browser_page.locator("#prompt")).to_contain_text("Name tree number 3.")
+    assert kept() == [("preferred", "left", 2), ("preferred", "right", 2)]
 
 
 def test_two_tabs_store_one_answer_and_go_on(garden: Desk, browser_page: Page, sign_in: SignIn) -> None:
