@@ -1,7 +1,7 @@
 """Prompts come in by the thousand: checked, hashed, never twice."""
 
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import func, select
@@ -127,15 +127,10 @@ def test_two_imports_of_the_same_prompts_in_opposite_order_both_end(committed: N
     with open_session() as session:
         project = make_project(session)
     texts = [f"Prompt {n}" for n in range(3000)]
-    added = []
 
-    def bring(values: list[str]) -> None:
+    def bring(values: list[str]) -> int:
         with open_session() as session:
-            added.append(prompts.add(session, session.merge(project), brought(*values)).added)
+            return prompts.add(session, session.get_one(Project, project.id), brought(*values)).added
 
-    threads = [threading.Thread(target=bring, args=(order,)) for order in (texts, texts[::-1])]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert sorted(added) == [0, 3000]
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(bring, (texts, texts[::-1]), timeout=60)) == [0, 3000]
