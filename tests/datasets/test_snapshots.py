@@ -157,7 +157,7 @@ def test_an_answer_cannot_be_undone_while_a_snapshot_is_being_taken(committed: N
     with open_session() as taking:
         snapshots.take(taking, scene.project, Filters())
         with open_session() as undoing:
-            undoing.connection().exec_driver_sql("set lock_timeout = '200ms'")
+            undoing.connection().exec_driver_sql("set local lock_timeout = '200ms'")
             with pytest.raises(OperationalError, match="lock timeout"), undoing.begin_nested():
                 undoing.execute(delete(Answer).where(Answer.id == scene.answers[0].id))
         with open_session() as correcting:
