@@ -213,8 +213,6 @@ class _ChildContext:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the spec at the given address as a child process."""
     address = (sys.argv[1:] if arguments is None else list(arguments))[0]
-    # Threads that spin while they wait for each other starve everything else on a busy machine. Read when torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _end_with_parent()
     try:
         context = _ChildContext()
