@@ -134,7 +134,7 @@ def write_prompts(home: Path, prompts: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def run(home: Path, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """Run one training child; return its result, what it reported, its seconds and its peak memory."""
+    """Run one training child; return its result, its seconds and its peak memory. A finished one is not run again."""
     spec = {
         "run": kind,
         "kind": kind,
@@ -146,7 +146,9 @@ def run(home: Path, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
         "hyper": {},
         **fields,
     }
-    address = f"{home.as_uri()}/{kind}.json"
+    address, done = f"{home.as_uri()}/{kind}.json", home / f"{kind}-done.json"
+    if done.exists() and (known := json.loads(done.read_text()))["spec"] == spec:
+        return known["found"]  # type: ignore[no-any-return]
     artifacts.write_file(address, json.dumps(spec).encode())
     started = time.monotonic()
     with (home / f"{kind}.jsonl").open("w") as log:
@@ -155,7 +157,9 @@ def run(home: Path, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
     lines = [json.loads(line) for line in (home / f"{kind}.jsonl").read_text().splitlines()]
     if lines[-1]["type"] != "result":
         sys.exit(f"The {kind} run failed: {lines[-1]}")
-    return {"result": lines[-1]["result"], "seconds": round(time.monotonic() - started), "peak_gb": peak}
+    found = {"result": lines[-1]["result"], "seconds": round(time.monotonic() - started), "peak_gb": peak}
+    done.write_text(json.dumps({"spec": spec, "found": found}))
+    return found
 
 
 def gold_win_rate(
