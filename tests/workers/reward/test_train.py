@@ -15,7 +15,6 @@ from workers.language.decode import generate
 from workers.language.model import LanguageModel
 from workers.language.sampling import Settings
 from workers.language.tokens import decode, encode_prompt
-from workers.reward.adapt import MICRO_PAIRS, plan
 from workers.reward.model import load_reward, score_all
 from workers.reward.report import spearman
 
@@ -120,13 +119,3 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_checkpoint(
     again = run_iteration(spec, resumed)
     assert next(report[1] for report in resumed.reports if report[0] == "adapters") == 3
     assert again["checkpoint"]["sha256"] == finished[0]["checkpoint"]["sha256"]
-
-
-def test_no_prompt_is_split_over_two_steps() -> None:
-    prompt = np.array([0, 0, 0, 1, 2, 2, 3, 4, 4, 4, 4, 4, 4])
-    steps = plan(prompt, np.arange(13), batch=4, seed=1)
-    seen = [{int(prompt[pair]) for micro in step for pair in micro} for step in steps]
-    assert sorted(one for step in seen for one in step) == [0, 1, 2, 3, 4]
-    assert sorted(int(pair) for step in steps for micro in step for pair in micro) == list(range(13))
-    assert all(sum(len(micro) for micro in step[:-1]) < 4 for step in steps)
-    assert max(len(micro) for step in steps for micro in step) <= MICRO_PAIRS - 1 + 6
