@@ -37,6 +37,9 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     # 0.9 on a (right) and 0.1 on a (so 0.9 on b, wrong) share a bin: |0.9 - 1/2| = 0.4.
     found = report.calibration_error(np.array([0.9, 0.1]), np.array([1.0, 1.0]), ONES[:2])
     assert found == pytest.approx(0.4)
+    # Two bins that err in opposite directions: |0.9 - 0| and |0.6 - 1|, each for one of two answers.
+    found = report.calibration_error(np.array([0.9, 0.6]), np.array([0.0, 1.0]), ONES[:2])
+    assert found == pytest.approx((0.9 + 0.4) / 2)
     assert report.calibration_error(np.array([1.0, 0.0]), np.array([1.0, 0.0]), ONES[:2]) == pytest.approx(0.0)
 
 
