@@ -11,6 +11,8 @@ import httpx
 from demo.stack import DemoError
 
 FINISHED = ("succeeded", "failed", "cancelled")
+UNAVAILABLE = 503
+LOADING = 300  # s for which the language model may still be loaded
 Json = dict[str, Any]
 
 
@@ -33,10 +35,15 @@ class Client:
         return self._send("POST", path, json=body)
 
     def _send(self, method: str, path: str, **more: Any) -> Any:
-        try:
-            answer = self.http.request(method, path, **more)
-        except httpx.TransportError as problem:
-            raise DemoError(f"Pairloop at {self.http.base_url} does not answer: {problem}") from problem
+        deadline = time.monotonic() + LOADING
+        while True:
+            try:
+                answer = self.http.request(method, path, **more)
+            except httpx.TransportError as problem:
+                raise DemoError(f"Pairloop at {self.http.base_url} does not answer: {problem}") from problem
+            if answer.status_code != UNAVAILABLE or time.monotonic() > deadline:
+                break
+            time.sleep(2)
         if answer.is_success:
             return answer.json() if answer.content else None
         with_detail = "json" in answer.headers.get("content-type", "")
