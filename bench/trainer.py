@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
@@ -170,7 +171,7 @@ def gold_win_rate(
     from workers.language.decode import generate
     from workers.language.model import load
     from workers.language.tokens import decode, encode_prompt
-    from workers.reward.report import wilson
+    from workers.reward.report import wilson_clustered
 
     lm = load(base_model)
     attach(lm, "candidate", artifacts.read(candidate["url"], candidate["sha256"]))
@@ -185,7 +186,11 @@ def gold_win_rate(
     named = {name: {str(index): one for index, one in enumerate(said)} for name, said in texts.items()}
     rates = rule.win_rates(named["candidate"], named["base"])
     rate = sum(rates.values()) / len(rates)
-    found: dict[str, Any] = {"win_rate": rate, "interval": wilson(rate * len(rates), len(rates)), "prompts": len(rates)}
+    found: dict[str, Any] = {
+        "win_rate": rate,
+        "interval": wilson_clustered(np.array(list(rates.values())), answers),
+        "prompts": len(rates),
+    }
     for name, said in texts.items():
         flat = [text for several in said for text in several]
         found[name] = {

@@ -26,7 +26,7 @@ from workers.prompts import Prompt, for_judging, read_prompts
 from workers.reward import head
 from workers.reward.loss import Floats, Outcomes, sigmoid
 from workers.reward.model import RewardModel, batches, load_reward, score_all
-from workers.reward.report import wilson
+from workers.reward.report import wilson_clustered
 
 SEED, KL_SEED = 800_000_011, 900_000_011
 SHOWN = 8
@@ -185,10 +185,9 @@ def _metrics(candidate: Answers, opponent: Answers, base: Answers) -> dict[str, 
     prompts = len(candidate.scores)
     metrics = {"prompts": float(prompts)}
     for prefix, other in (("win", opponent), ("win_base", base)):
-        rate = float(win_matrix(candidate.scores, other.scores).mean())
-        # Answers to one prompt stand or fall together, so the interval counts prompts.
-        low, high = wilson(rate * prompts, prompts)
-        metrics |= {f"{prefix}_rate": rate, f"{prefix}_low": low, f"{prefix}_high": high}
+        rates = win_matrix(candidate.scores, other.scores)
+        low, high = wilson_clustered(rates, candidate.scores.shape[1])
+        metrics |= {f"{prefix}_rate": float(rates.mean()), f"{prefix}_low": low, f"{prefix}_high": high}
     metrics["win_length_controlled"] = length_controlled(candidate, opponent)
     for suffix, one in (("", candidate), ("_opponent", opponent), ("_base", base)):
         metrics |= {

@@ -201,8 +201,8 @@ class PpoHyper(Hyper):
 class EvaluateHyper(Hyper):
     """Settings of an `evaluate` run: candidate against promoted policy, sampled as people see answers."""
 
-    prompts: int = _number(64, "How many held-out prompts are answered at most.", 2, 100_000)
-    answers_per_prompt: int = _number(2, "How many answers each policy gives to each prompt.", 1, 64)
+    prompts: int = _number(48, "How many held-out prompts are answered at most.", 2, 100_000)
+    answers_per_prompt: int = _number(4, "How many answers each policy gives to each prompt.", 1, 64)
     max_new_tokens: int = _number(64, "How long an answer may get, in tokens.", 1, 8192)
     temperature: float = _number(0.9, "Temperature of the answers.", 0.01, 5.0)
     top_p: float = _number(0.95, "Nucleus of the answers: the smallest set of tokens with this probability.", 0.01, 1.0)
@@ -213,7 +213,7 @@ class EvaluateHyper(Hyper):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "standard": {},
         "quick": {"prompts": 24},
-        "thorough": {"prompts": 200, "answers_per_prompt": 4},
+        "thorough": {"prompts": 200},
     }
     tiny: ClassVar[dict[str, Any]] = {"prompts": 16, "max_new_tokens": 16}
 

@@ -21,6 +21,19 @@ def wilson(successes: float, trials: float, z: float = 1.96) -> tuple[float, flo
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def wilson_clustered(rates: Floats, most: int) -> tuple[float, float]:
+    """Return the Wilson interval of the mean of per-prompt rates [P], each from `most` answers that belong together.
+
+    The number of trials is the one that binomial draws would need for the same spread of the mean (Kish's effective
+    sample size): from one per prompt, if all answers to a prompt win or lose together, to `most` per prompt.
+    """
+    count, mean = len(rates), float(rates.mean())
+    variance = float(rates.var(ddof=1)) / count if count > 1 else 0.0
+    trials = mean * (1 - mean) / variance if variance > 0 else math.inf
+    trials = min(max(trials, count), count * most)
+    return wilson(mean * trials, trials)
+
+
 def accuracy(delta: Floats, preferred_a: Floats, weight: Floats) -> float:
     """Return the weighted share of answers whose side has the higher score; equal scores count half."""
     right = np.where(delta == 0, 0.5, (delta > 0) == (preferred_a > 0.5))

@@ -17,6 +17,18 @@ def test_wilsons_interval_is_the_published_one() -> None:
     assert report.wilson(0, 0) == (0.0, 1.0)
 
 
+def test_answers_to_one_prompt_count_as_many_as_they_differ() -> None:
+    # Answers that win or lose together: 4 prompts are 4 trials, whatever was answered to each.
+    together = report.wilson_clustered(np.array([1.0, 1.0, 1.0, 0.0]), 10)
+    assert together == pytest.approx(report.wilson(3, 4))
+    # Prompts that all have the same rate: every answer is a trial of its own.
+    apart = report.wilson_clustered(np.full(4, 0.75), 10)
+    assert apart == pytest.approx(report.wilson(30, 40))
+    # Between the two: rates 0.5 and 1 have mean 0.75 and variance of the mean 0.0625, as 0.1875 / 0.0625 = 3 trials.
+    assert report.wilson_clustered(np.array([0.5, 1.0]), 10) == pytest.approx(report.wilson(2.25, 3))
+    assert report.wilson_clustered(np.array([0.7]), 2) == pytest.approx(report.wilson(1.4, 2))
+
+
 def test_accuracy_counts_equal_scores_half() -> None:
     found = report.accuracy(np.array([1.0, -1.0, 0.0, 2.0]), np.array([1.0, 1.0, 1.0, 0.0]), ONES)
     assert found == pytest.approx((1 + 0 + 0.5 + 0) / 4)
