@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session
 
 from app.settings import settings
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 
 @cache
@@ -47,12 +50,25 @@ Transaction = Annotated[Session, Depends(get_session, scope="function")]
 def migrate() -> None:
     """Bring the schema and the queue's own tables to the version of this code."""
     from alembic import command
-    from alembic.config import Config
 
     from app.queue import upgrade_queue_schema
+
+    command.upgrade(_migrations(), "head")
+    upgrade_queue_schema()
+
+
+@cache
+def newest_schema() -> str | None:
+    """The version of the tables that this code was written for."""
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory.from_config(_migrations()).get_current_head()
+
+
+def _migrations() -> "Config":
+    from alembic.config import Config
 
     root = Path(__file__).resolve().parent.parent
     config = Config(toml_file=root / "pyproject.toml")
     config.set_main_option("script_location", str(root / "migrations"))
-    command.upgrade(config, "head")
-    upgrade_queue_schema()
+    return config

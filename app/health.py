@@ -3,10 +3,14 @@
 from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.accounts.access import anyone
-from app.database import Transaction
+from app.database import Transaction, newest_schema
 from app.errors import Unavailable
+
+MIGRATE = "Run `pairloop migrate`, then try again."
+NOT_READY = f"The database is not ready. {MIGRATE}"
 
 api = APIRouter(dependencies=[Depends(anyone)], tags=["health"])
 
@@ -21,11 +25,13 @@ def alive() -> dict[str, str]:
 def ready(session: Transaction) -> dict[str, str]:
     """The database answers, its schema is this code's, and the queue's tables are there."""
     try:
-        version = session.scalar(text("select version_num from alembic_version"))
+        version = session.execute(text("select version_num from alembic_version")).scalar_one()
         session.execute(text("select 1 from jobs.procrastinate_jobs limit 1"))
-    except Exception as problem:
-        raise Unavailable("The database is not ready. Run `pairloop migrate`, then try again.") from problem
-    return {"status": "ready", "schema": str(version)}
+    except SQLAlchemyError as problem:
+        raise Unavailable(NOT_READY) from problem
+    if version != newest_schema():
+        raise Unavailable(f"The database has version {version} of the tables, not {newest_schema()}. {MIGRATE}")
+    return {"status": "ready", "schema": version}
 
 
 @api.get("/metrics")

@@ -6,7 +6,7 @@ The column holds what was chosen; `from_json` fills the rest with defaults and r
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-from croniter import CroniterError, croniter  # type: ignore[import-untyped]
+from croniter import CroniterError, croniter
 
 
 class PolicyError(ValueError):

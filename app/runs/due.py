@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from croniter import croniter  # type: ignore[import-untyped]
+from croniter import croniter
 from sqlalchemy import BigInteger, ColumnElement, case, cast, exists, func, literal_column, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from croniter import croniter  # type: ignore[import-untyped]
+from croniter import croniter
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
