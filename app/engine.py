@@ -43,14 +43,13 @@ def request_body(
     base_model: str, checkpoint: Checkpoint | None, messages: list[dict[str, Any]], draw: Draw, **more: Any
 ) -> dict[str, Any]:
     """The body of a chat completion. The checkpoint travels with each request; the engine loads it when first seen."""
-    wanted = {"id": str(checkpoint.id), "url": checkpoint.url, "sha256": checkpoint.sha256} if checkpoint else None
     return {
         "model": base_model,
         "messages": messages,
         "temperature": draw.temperature,
         "top_p": draw.top_p,
         "max_tokens": draw.max_tokens,
-        "checkpoint": wanted,
+        "checkpoint": _checkpoint(checkpoint) if checkpoint else None,
         **({"seed": draw.seed} if draw.seed is not None else {}),
         **more,
     }
@@ -58,11 +57,21 @@ def request_body(
 
 def complete(client: httpx.Client, base_model: str, body: dict[str, Any]) -> dict[str, Any]:
     """One answered chat completion; Unavailable while the engine is down, BadInput with the engine's own sentence."""
-    try:
-        answer = client.post(f"{url_for(base_model)}/v1/chat/completions", json=body, timeout=TIMEOUT)
-    except httpx.HTTPError as problem:
-        raise Unavailable(DOWN) from problem
-    return _completion(answer)
+    return _post(client, f"{url_for(base_model)}/v1/chat/completions", body)
+
+
+def scores(
+    client: httpx.Client, reward_model: Checkpoint, messages: list[dict[str, Any]], responses: list[str]
+) -> list[float]:
+    """The reward model's score of each response, in the unit of the reward; raises as `complete` does."""
+    body = {
+        "model": reward_model.base_model,
+        "messages": messages,
+        "responses": responses,
+        "checkpoint": _checkpoint(reward_model),
+    }
+    found: list[float] = _post(client, f"{url_for(reward_model.base_model)}/v1/score", body)["scores"]
+    return found
 
 
 async def complete_async(client: httpx.AsyncClient, base_model: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -71,10 +80,22 @@ async def complete_async(client: httpx.AsyncClient, base_model: str, body: dict[
         answer = await client.post(f"{url_for(base_model)}/v1/chat/completions", json=body, timeout=TIMEOUT)
     except httpx.HTTPError as problem:
         raise Unavailable(DOWN) from problem
-    return _completion(answer)
+    return _answered(answer)
 
 
-def _completion(answer: httpx.Response) -> dict[str, Any]:
+def _post(client: httpx.Client, url: str, body: dict[str, Any]) -> dict[str, Any]:
+    try:
+        answer = client.post(url, json=body, timeout=TIMEOUT)
+    except httpx.HTTPError as problem:
+        raise Unavailable(DOWN) from problem
+    return _answered(answer)
+
+
+def _checkpoint(checkpoint: Checkpoint) -> dict[str, str]:
+    return {"id": str(checkpoint.id), "url": checkpoint.url, "sha256": checkpoint.sha256}
+
+
+def _answered(answer: httpx.Response) -> dict[str, Any]:
     if answer.is_success:
         found: dict[str, Any] = answer.json()
         return found

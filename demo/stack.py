@@ -70,10 +70,7 @@ def started(data: Path, base_model: str) -> Iterator[Stack]:
 
 def _environment(data: Path, base_model: str) -> dict[str, str]:
     """The demo's own Pairloop shares nothing with another one that these variables may describe."""
-    foreign = {
-        f"PAIRLOOP_{name}" for name in ("DATABASE_URL", "ENGINE_URL", "ARTIFACTS_URL", "PUBLIC_URL", "SECRET_KEY")
-    }
-    mine = {name: value for name, value in os.environ.items() if name not in foreign}
+    mine = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     return {**mine, "PAIRLOOP_DATA_DIR": str(data), "PAIRLOOP_BASE_MODEL": base_model}
 
 

@@ -227,4 +227,6 @@ setTimeout(beat, 2000);
 addEventListener("pagehide", () => lease() && fetch(lease(), { method: "DELETE", keepalive: true }).catch(() => null));
 addEventListener("pageshow", (event) => event.persisted && beat());
 
-arrive(true);
+// Not before htmx, which takes the forms over at this event: a choice sent earlier would leave the page, and be lost
+// where there is no connection.
+document.addEventListener("DOMContentLoaded", () => arrive(true));

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 from app.accounts.access import Access
 from app.errors import BadInput
 from app.labeling import choices
-from app.labeling.comparisons import add_comparison, add_response, check_messages, find_or_add_prompt
+from app.labeling.comparisons import add_comparison, add_response, find_or_add_prompt
+from app.messages import conversation
 from app.models import Answer
 
 
@@ -32,9 +33,7 @@ class Feedback(BaseModel):
 def keep(session: Session, access: Access, sent: Feedback) -> Answer:
     """Store the preference with source `feedback`; raises BadInput where it does not say which was better."""
     (left, right), preferred = _judged(sent)
-    messages = check_messages(
-        [{"role": "user", "content": sent.prompt}] if isinstance(sent.prompt, str) else sent.prompt
-    )
+    messages = conversation(sent.prompt)
     prompt, _ = find_or_add_prompt(session, access.project, messages, sampled=False, source="feedback")
     a, b = (add_response(session, prompt, text, source="feedback") for text in (left, right))
     comparison = add_comparison(session, access.project, prompt, a, b, source="feedback")

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from app.accounts.access import OperatorOf, Person, page_context
-from app.checkpoints import checkpoints, figures, lineage
+from app.accounts.access import OperatorOf, Person, find_project, page_context
+from app.checkpoints import checkpoints, figures, lineage, scores
 from app.database import Transaction
 from app.errors import NotFound
 from app.models import Checkpoint
@@ -93,3 +93,9 @@ def retire_checkpoint(person: Person, session: Transaction, checkpoint_id: str) 
     """Take a checkpoint out of use; after a promoted policy the base model answers again."""
     access, found = checkpoints.find(session, person, checkpoint_id)
     return checkpoints.as_json(checkpoints.retire(session, access, found))
+
+
+@api.post("/score")
+def score(person: Person, session: Transaction, asked: scores.Asked) -> dict[str, Any]:
+    """How good the promoted reward model finds some responses to a prompt; operators."""
+    return scores.score(session, find_project(session, person, asked.project, "operator"), asked)

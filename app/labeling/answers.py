@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.accounts.access import Access
 from app.errors import BadInput, Conflict, Gone, NotFound
 from app.labeling import leases
-from app.labeling.comparisons import check_storable
+from app.messages import check_storable
 from app.models import DECISIVE, FLAGS, VERDICTS, Answer, Assignment, Comparison, GuidelineVersion, Snapshot, now
 from app.models import SnapshotAnswer as Held
 from app.models.policies import Labeling

@@ -11,9 +11,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.errors import BadInput
+from app.messages import check_text
 from app.models import Checkpoint, Comparison, Project, Prompt, Response
 
-ROLES = ("system", "user", "assistant")
 CLAIMABLE = ("train", "holdout", "evaluation", "repeat")
 """Purposes that are handed out for their own sake; gold comparisons only ever slip in between."""
 
@@ -27,42 +27,6 @@ def prompt_hash(messages: Sequence[dict[str, Any]]) -> str:
 def is_holdout(hash: str) -> bool:
     """One prompt in ten is never trained on; which one follows from its text alone, so every installation agrees."""
     return int(hash[:8], 16) % 10 == 0
-
-
-def check_text(text: object, what: str) -> str:
-    """The text itself; raises BadInput where it is empty or cannot be stored. `what` begins the sentence."""
-    if not isinstance(text, str):
-        raise BadInput(f"{what} must be text, not {type(text).__name__}.")
-    if not text.strip():
-        raise BadInput(f"{what} is empty. Write something there.")
-    return check_storable(text, what)
-
-
-def check_storable(text: str, what: str) -> str:
-    """The text itself; raises BadInput where it has a character that Postgres does not keep."""
-    if "\x00" in text:
-        raise BadInput(f"{what} has a NUL character, which cannot be stored. Remove it.")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise BadInput(f"{what} has half of a surrogate pair, which is no character. Save it as UTF-8.") from None
-    return text
-
-
-def check_messages(messages: object) -> list[dict[str, Any]]:
-    """A conversation that ends with a user turn, as `role` and `content` only; raises BadInput with a sentence."""
-    if not isinstance(messages, list | tuple) or not messages:
-        raise BadInput('A prompt must be a list with at least one message, such as {"role": "user", "content": "…"}.')
-    checked = []
-    for number, turn in enumerate(messages, 1):
-        if not isinstance(turn, dict):
-            raise BadInput(f"Message {number} must be an object with role and content, not {type(turn).__name__}.")
-        if turn.get("role") not in ROLES:
-            raise BadInput(f"Message {number} has the role {turn.get('role')!r}. Use system, user or assistant.")
-        checked.append({"role": turn["role"], "content": check_text(turn.get("content"), f"Message {number}")})
-    if checked[-1]["role"] != "user":
-        raise BadInput("The last message must be from the user, so that there is something to answer.")
-    return checked
 
 
 def find_or_add_prompt(

@@ -10,10 +10,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from app.errors import BadInput
-from app.labeling.comparisons import check_messages, check_text, is_holdout, prompt_hash
+from app.labeling.comparisons import is_holdout, prompt_hash
+from app.messages import check_text, conversation, response_text
 from app.models import FLAGS, Answer, Comparison, Project, Prompt, Response
 from app.prompts.bodies import Entry
-from app.prompts.prompts import AT_ONCE, Added, conversation, labels_of, lock
+from app.prompts.prompts import AT_ONCE, Added, labels_of, lock
 
 SAID = {0: "a", 1: "b", "0": "a", "1": "b", "a": "a", "b": "b"}
 UNDECIDED = ("tie", "both_bad")
@@ -153,7 +154,7 @@ def _checked(entry: Entry, source: str) -> Brought:
     (first, second), verdict, preferred = _sides(value)
     given = value["messages"] if "messages" in value else value.get("prompt")
     messages = conversation(_shared(first, second) if given is None else given)
-    a, b = _response(first, messages, "first"), _response(second, messages, "second")
+    a, b = response_text(first, messages, "first"), response_text(second, messages, "second")
     if a.strip() == b.strip():
         raise BadInput("Both responses say the same, so there is nothing to compare.")
     return Brought(
@@ -197,18 +198,6 @@ def _shared(first: Any, second: Any) -> Any:
     if isinstance(first, list) and isinstance(second, list) and len(first) > 1 and first[:-1] == second[:-1]:
         return first[:-1]
     return None
-
-
-def _response(given: Any, messages: list[dict[str, Any]], name: str) -> str:
-    """A response's text: given as such, as one assistant turn, or at the end of the whole conversation."""
-    if isinstance(given, list) and given:
-        last = given[-1]
-        if not isinstance(last, dict) or last.get("role") != "assistant":
-            raise BadInput(f"The {name} response must end with an assistant turn.")
-        if len(given) > 1 and check_messages(given[:-1]) != messages:
-            raise BadInput(f"The {name} response goes on from another conversation than the prompt.")
-        given = last.get("content")
-    return check_text(given, f"The {name} response")
 
 
 def _strength(given: Any) -> int:

@@ -11,7 +11,8 @@ from sqlalchemy import exists, func, select, text, update
 from sqlalchemy.orm import Session
 
 from app.errors import BadInput
-from app.labeling.comparisons import check_messages, check_text, is_holdout, prompt_hash
+from app.labeling.comparisons import is_holdout, prompt_hash
+from app.messages import check_text, conversation
 from app.models import Assignment, Comparison, Project, Prompt, now
 from app.prompts.bodies import Entry
 from app.runs import due
@@ -111,15 +112,6 @@ def _row(entry: Entry, source: str) -> dict[str, Any]:
     messages = conversation(given)
     hash = prompt_hash(messages)
     return {"messages": messages, "hash": hash, "holdout": is_holdout(hash), **labels_of(value, source)}
-
-
-def conversation(given: object) -> list[dict[str, Any]]:
-    """A prompt's messages, checked; a text alone is one user turn."""
-    if given is None:
-        raise BadInput('There is no prompt here. Give it as "prompt" (a text) or "messages" (a list of turns).')
-    if isinstance(given, str):
-        return [{"role": "user", "content": check_text(given, "The prompt")}]
-    return check_messages(given)
 
 
 def labels_of(value: dict[str, Any], source: str) -> dict[str, Any]:

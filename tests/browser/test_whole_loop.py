@@ -1,8 +1,6 @@
 """The whole loop in a real browser on the real stack (`tiny`): from the first link to a chat with the trained model."""
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 from datasets import load_dataset
 from playwright.sync_api import Page, expect
 
+from tests.directories import short_directory
 from tests.setup.test_up import Up, free_port
 
 pytestmark = pytest.mark.browser
@@ -21,14 +20,12 @@ A_CHAIN = 120_000  # ms; promised are 60 s on a machine that does nothing else
 @pytest.fixture(scope="module")
 def up() -> Iterator[Up]:
     """`pairloop up` in an empty directory, as a new user has it."""
-    directory = Path(tempfile.mkdtemp(prefix="pl"))
-    directory.chmod(0o711)  # as root, Postgres runs as another user who has to get there
-    up = Up(directory / "data", free_port())
-    try:
-        yield up
-    finally:
-        up.stop()
-        shutil.rmtree(directory)
+    with short_directory() as directory:
+        up = Up(directory / "data", free_port())
+        try:
+            yield up
+        finally:
+            up.stop()
 
 
 def test_a_person_s_own_choices_train_the_model_that_writes_the_next_pair(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.labeling.comparisons import check_messages, is_holdout, prompt_hash
+from app.labeling.comparisons import is_holdout, prompt_hash
+from app.messages import check_messages
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 

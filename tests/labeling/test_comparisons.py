@@ -10,7 +10,6 @@ from app.errors import BadInput
 from app.labeling.comparisons import (
     add_comparison,
     add_response,
-    check_messages,
     find_or_add_prompt,
     is_holdout,
     prompt_hash,
@@ -50,29 +49,6 @@ def test_one_prompt_in_ten_is_held_out() -> None:
     assert not is_holdout("0000000b" + "f" * 56)
     share = sum(is_holdout(prompt_hash(said(f"Question {n}"))) for n in range(5000)) / 5000
     assert 0.08 < share < 0.12
-
-
-@pytest.mark.parametrize(
-    ("messages", "sentence"),
-    [
-        ("Hello", "must be a list"),
-        ([], "at least one message"),
-        (["Hello"], "Message 1 must be an object"),
-        (said("Hi", "robot"), "Use system, user or assistant"),
-        (said("   "), "Message 1 is empty"),
-        ([{"role": "user"}], "Message 1 must be text"),
-        (said("a\x00b"), "NUL character"),
-        (said("a\ud800b"), "surrogate"),
-        (said("Hi") + said("Hello", "assistant"), "last message must be from the user"),
-    ],
-)
-def test_a_conversation_that_cannot_be_answered_is_refused(messages: Any, sentence: str) -> None:
-    with pytest.raises(BadInput, match=sentence):
-        check_messages(messages)
-
-
-def test_only_role_and_content_are_kept() -> None:
-    assert check_messages([{"role": "user", "content": " Hi ", "name": "Ann"}]) == said(" Hi ")
 
 
 def test_the_same_prompt_is_added_once(session: Session) -> None:

@@ -1,6 +1,5 @@
 """The embedded Postgres comes up from whatever state it was left in, and shuts everybody else out."""
 
-import contextlib
 import os
 import pwd
 import shutil
@@ -19,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from app import embedded_postgres
 from app.embedded_postgres import PORT, PostgresError, Server
+from tests.directories import short_directory
 
 ROOT = Path(__file__).parents[2]
 is_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root starts Postgres as another user")
@@ -34,15 +34,6 @@ server.start()
 print("adopted" if server.process is None else server.process.pid, flush=True)
 time.sleep(60)
 """
-
-
-@contextlib.contextmanager
-def short_directory() -> Iterator[Path]:
-    """A short path that other users may pass through: pytest's own tmp_path belongs to this user alone."""
-    path = Path(tempfile.mkdtemp(prefix="pl"))
-    path.chmod(0o711)
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture

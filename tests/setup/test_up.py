@@ -3,18 +3,18 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.directories import short_directory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts the processes that are left, in /proc")
 
@@ -107,10 +107,8 @@ def pairloop() -> list[str]:
 @pytest.fixture(scope="module")
 def data() -> Iterator[Path]:
     """The data directory of all tests here: the second one already finds the first one's database."""
-    directory = Path(tempfile.mkdtemp(prefix="pl"))
-    directory.chmod(0o711)
-    yield directory / "data"
-    shutil.rmtree(directory)
+    with short_directory() as directory:
+        yield directory / "data"
 
 
 def free_port() -> int:

@@ -24,8 +24,9 @@ from transformers import (  # noqa: E402
 )
 
 from workers.language import tiny as tiny_model  # noqa: E402
-from workers.language.engine import Engine, create_app  # noqa: E402
+from workers.language.engine import create_app  # noqa: E402
 from workers.language.model import LanguageModel, load  # noqa: E402
+from workers.language.serving import Engine  # noqa: E402
 
 SHAPE: dict[str, Any] = {"vocab_size": 99, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 DEEP: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}

@@ -28,6 +28,15 @@ class Checkpoint:
     sha256: str
 
 
+def check_store(checkpoint: Checkpoint, root: str) -> None:
+    """Raise CheckpointRefused unless the checkpoint lies below the store `root`."""
+    if not artifacts.is_below(checkpoint.url, root):
+        raise CheckpointRefused(
+            f"Checkpoint {checkpoint.id} does not lie in this engine's store. Start the engine with the same "
+            "PAIRLOOP_ARTIFACTS_URL (or PAIRLOOP_DATA_DIR) as the web process."
+        )
+
+
 class Checkpoints:
     """The adapters of `lm` by SHA-256, from below the store `root` alone."""
 
@@ -61,11 +70,7 @@ class Checkpoints:
                 self._used[name] -= 1
 
     def _load(self, checkpoint: Checkpoint) -> None:
-        if not artifacts.is_below(checkpoint.url, self._root):
-            raise CheckpointRefused(
-                f"Checkpoint {checkpoint.id} does not lie in this engine's store. Start the engine with the same "
-                "PAIRLOOP_ARTIFACTS_URL (or PAIRLOOP_DATA_DIR) as the web process."
-            )
+        check_store(checkpoint, self._root)
         try:
             manifest = artifacts.read_manifest(checkpoint.url, checkpoint.sha256)
             if (manifest["kind"], manifest["base_model"]) != ("policy", self._lm.name):

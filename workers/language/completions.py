@@ -12,6 +12,7 @@ from workers.language.tokens import encode_prompt
 
 DEFAULT_MAX_TOKENS = 512
 SEEDS = 2**31
+MOST_SCORED = 64
 
 
 class Message(BaseModel):
@@ -80,11 +81,20 @@ class ChatRequest(BaseModel):
 
     def requests(self, lm: LanguageModel) -> list[Request]:
         """One request per choice; choice i has the seed + i. Raises ContextExceeded, ConversationRefused."""
-        prompt = encode_prompt(lm, [{"role": turn.role, "content": turn.content} for turn in self.messages])
+        prompt = encode_prompt(lm, [turn.model_dump() for turn in self.messages])
         wanted = self.max_completion_tokens or self.max_tokens or DEFAULT_MAX_TOKENS
         settings = Settings(self.temperature, self.top_p, min(wanted, lm.context - len(prompt)))
         seed = secrets.randbelow(SEEDS) if self.seed is None else self.seed
         return [Request(prompt, settings, seed + index) for index in range(self.n)]
+
+
+class ScoreRequest(BaseModel):
+    """The body of POST /v1/score: which of some responses to a prompt a reward model likes."""
+
+    model: str
+    messages: list[Message] = Field(min_length=1)
+    responses: list[str] = Field(min_length=1, max_length=MOST_SCORED)
+    checkpoint: CheckpointField
 
 
 def choice(index: int, text: str, finish: Finish, token_ids: list[int] | None) -> dict[str, Any]:

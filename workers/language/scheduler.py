@@ -3,13 +3,16 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from workers.language.cache import bytes_per_token
 from workers.language.decode import Batch, Event, Request
 from workers.language.errors import ContextExceeded
 from workers.language.model import LanguageModel
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 ROWS = 32
@@ -53,6 +56,7 @@ class Scheduler(threading.Thread):
         self._changed = threading.Condition()
         self._jobs: list[Job] = []
         self._dropped: list[tuple[Job, int]] = []
+        self._errands: list[tuple[Future[Any], Callable[[], Any]]] = []
         self._batches: dict[str | None, Batch] = {}
         self._closed = False
 
@@ -67,6 +71,17 @@ class Scheduler(threading.Thread):
         with self._changed:
             self._jobs.append(job)
             self._changed.notify()
+
+    def between_steps(self, work: Callable[[], T]) -> Future[T]:
+        """Do something else with the model in this thread, before its next step; the future is cancelled on close."""
+        future: Future[T] = Future()
+        with self._changed:
+            if self._closed:
+                future.cancel()
+            else:
+                self._errands.append((future, work))
+            self._changed.notify()
+        return future
 
     def drop(self, job: Job, position: int) -> None:
         """Sample no more tokens for this response; the sink hears nothing more of it after a step or two."""
@@ -83,17 +98,22 @@ class Scheduler(threading.Thread):
         """End the thread after the step it is at."""
         with self._changed:
             self._closed = True
+            for future, _ in self._errands:
+                future.cancel()
             self._changed.notify()
 
     def run(self) -> None:
         """Decode until closed."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._jobs or self._dropped or self._closed)
+                self._changed.wait_for(lambda: self._jobs or self._dropped or self._errands or self._closed)
                 if self._closed:
                     return
                 dropped, self._dropped = self._dropped, []
                 self._forget(dropped)
+                errands, self._errands = self._errands, []
+            for future, work in errands:
+                _do(future, work)
             for adapter, batch in list(self._batches.items()):
                 self._guarded(adapter, batch)
 
@@ -163,6 +183,15 @@ class Scheduler(threading.Thread):
         for key in job.keys if job.adapter in self._batches else ():
             self._batches[job.adapter].drop(key)
         _tell(job, error)
+
+
+def _do(future: Future[Any], work: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(work())
+    except Exception as error:
+        future.set_exception(error)
 
 
 def _tell(job: Job, news: list[Event] | Exception) -> None:

@@ -16,9 +16,9 @@ from workers import artifacts
 from workers.language import adapters
 from workers.language.adapters import LoraConfig
 from workers.language.decode import Batch, generate
-from workers.language.engine import Engine
 from workers.language.model import LanguageModel
 from workers.language.sampling import Settings
+from workers.language.serving import Engine
 from workers.language.tokens import encode_prompt
 
 HELLO: Any = [{"role": "user", "content": "Hello, who are you?"}]
