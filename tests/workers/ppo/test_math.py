@@ -25,21 +25,23 @@ def test_one_tokens_kl_is_clamped() -> None:
     torch.testing.assert_close(found, torch.tensor([[-1.0, 1.0]]))
 
 
-def test_gae_is_its_definition() -> None:
+@pytest.mark.parametrize(("gamma", "lam"), [(0.9, 0.8), (1.0, 0.95), (1.0, 0.0), (1.0, 1.0)])
+def test_gae_is_its_definition(gamma: float, lam: float) -> None:
     generator = torch.Generator().manual_seed(0)
-    rewards, values = torch.randn(2, 5, 7, generator=generator, dtype=torch.float64)
-    lengths = [7, 1, 4, 6, 2]
-    mask = torch.arange(7) < torch.tensor(lengths)[:, None]
-    gamma, lam = 0.9, 0.8
+    rewards, values = torch.randn(2, 40, 9, generator=generator, dtype=torch.float64)
+    lengths = torch.randint(1, 10, (40,), generator=generator).tolist()
+    mask = torch.arange(9) < torch.tensor(lengths)[:, None]
     found = ppo.gae(rewards, values, mask, lam, gamma)
     for row, length in enumerate(lengths):
         value = [*values[row, :length].tolist(), 0.0]
         reward = rewards[row].tolist()
-        for t in range(7):
+        for t in range(9):
             expected = 0.0
             for k in range(t, length):
                 expected += (gamma * lam) ** (k - t) * (reward[k] + gamma * value[k + 1] - value[k])
             assert float(found[row, t]) == pytest.approx(expected if t < length else 0.0, abs=1e-12)
+    if lam == 1:
+        torch.testing.assert_close(found, (ppo.returns(rewards, mask) - values).masked_fill(~mask, 0.0))
 
 
 def test_gae_by_hand() -> None:

@@ -58,6 +58,22 @@ def test_micro_batches_change_nothing(tiny: LanguageModel) -> None:
     assert sorted(apart.lower) == [0, 1, 3]
 
 
+def test_its_kl_is_that_of_the_two_distributions(tiny: LanguageModel) -> None:
+    """Answers of one token, so that the KL can be summed up over the whole vocabulary."""
+    made, prompt, count = trunk(tiny, 0, 0.3), PROMPTS[0], 4_000
+    drawn = draw(made, [prompt] * count, 1, seed=0)
+    found = look_at(made, drawn, [range(start, start + 500) for start in range(0, count, 500)], keep=False)
+    with torch.no_grad():
+        base = tiny.model(torch.tensor([prompt])).logits[0, -1].double().log_softmax(-1)
+        with using(tiny, POLICY):
+            policy = tiny.model(torch.tensor([prompt])).logits[0, -1].double().log_softmax(-1)
+    exact = float((policy.exp() * (policy - base)).sum())
+    error = float((found.logp - found.reference).std()) / count**0.5
+    assert exact > 20 * error
+    assert found.kl() == pytest.approx(exact, abs=3 * error)
+    assert found.kl_k3() == pytest.approx(exact, abs=3 * error)
+
+
 def test_a_fresh_policy_is_the_base_model_exactly(tiny: LanguageModel) -> None:
     _, found = rollout(trunk(tiny, 0, 0.0))
     assert found.kl() == 0.0

@@ -76,6 +76,21 @@ def test_the_gradient_is_that_of_finite_differences(tiny: LanguageModel, prefere
         assert (around[0] - around[1]) / (2 * h) == pytest.approx(found, rel=0.02, abs=2e-4)
 
 
+def test_micro_batches_and_their_order_change_no_gradient(tiny: LanguageModel, preferences: Preferences) -> None:
+    outcomes = smooth(preferences.outcomes(np.ones(11, bool)), 2, 0.05)
+    found = []
+    for step in ([range(9)], [[8, 7], [6, 5, 4, 3], [2, 1, 0]], [[pair] for pair in range(9)]):
+        model = make(tiny, 1)
+        pairs = [np.array(micro) for micro in step]
+        loss = learn(lambda model=model: model, preferences, nothing_kept(tiny), outcomes, SPACING, pairs, 0.01)  # type: ignore[misc]
+        found.append((loss, [one.grad for one in tiny.adapters["reward"].parameters()]))
+    for loss, gradients in found[1:]:
+        assert loss == pytest.approx(found[0][0], rel=1e-6)
+        for one, other in zip(gradients, found[0][1], strict=True):
+            assert one is not None
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
 def test_kept_states_give_the_same_gradient(tiny: LanguageModel, preferences: Preferences) -> None:
     gradients = []
     for kept in (nothing_kept(tiny), read_states(tiny, preferences.rows, 1, ("mean",), 1, lambda done, rows: None)):
