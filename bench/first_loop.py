@@ -17,7 +17,8 @@ from demo.client import Client
 from demo.stack import Stack, started
 
 MODEL = "smollm2-135m-instruct"
-PROJECT = "/api/v1/projects/first-project"
+SLUG = "first-project"
+PROJECT = f"/api/v1/projects/{SLUG}"
 LABELS = 40
 
 
@@ -36,7 +37,7 @@ def _starts(data: Path) -> list[Figure]:
         first_pair = time.monotonic() - begun
         with Client(stack.url, stack.accounts.token) as operator:
             sampling = operator.post(f"{PROJECT}/runs", {"kind": "sample", "params": {"comparisons": 16}})
-            operator.wait_for(sampling["id"], lambda sentence: None, 300)
+            operator.wait_for(SLUG, sampling["id"], lambda sentence: None, 300)
         web = peak_mb(os.getpid(), "app.cli web")
         engine = peak_mb(os.getpid(), "app.cli engine")
     begun = time.monotonic()
@@ -71,7 +72,7 @@ def _chain(data: Path) -> list[Figure]:
             person.post(f"/api/v1/assignments/{assignment['assignment']}/answer", answer)
         begun = time.monotonic()
         chain = person.post(f"{PROJECT}/runs", {"kind": "chain", "params": {"force": True}})
-        ended = person.wait_for(chain["id"], lambda sentence: None, 300)
+        ended = person.wait_for(SLUG, chain["id"], lambda sentence: None, 300)
         took = time.monotonic() - begun
         if ended["status"] != "succeeded":
             raise RuntimeError(f"The chain ended as {ended['status']}: {ended['error']}")

@@ -1,0 +1,22 @@
+"""The command line of the study."""
+
+import argparse
+from pathlib import Path
+
+from bench.simulation import base, golds, policy, reward
+
+parser = argparse.ArgumentParser(prog="python -m bench.simulation", description=__doc__)
+stages = parser.add_subparsers(required=True)
+for name, work, text in (
+    ("sample", base.sample, "the base model's answers, once"),
+    ("reward", reward.study, "the instant head by labels, rule, noise, layer and pooling"),
+    ("policy", policy.study, "reward run, PPO and DPO by one rule and seed"),
+):
+    stage = stages.add_parser(name, help=text)
+    stage.add_argument("--home", type=Path, required=True)
+    if name == "policy":
+        stage.add_argument("--gold", choices=golds.GOLDS, required=True)
+        stage.add_argument("--seed", type=int, default=1)
+    stage.set_defaults(work=work)
+given = vars(parser.parse_args())
+given.pop("work")(**given)
