@@ -49,7 +49,7 @@ def read_states(
     `done(rows so far, all rows)` is called after each batch.
     """
     tokens = sum(len(prompt) + len(response) for prompt, response in rows)
-    layers = [] if lower is None or lower < layer else sorted({layer, lower})
+    layers = [] if lower is None or layer == LAST or lower < layer else sorted({layer, lower})
     if tokens * lm.model.config.hidden_size * lm.dtype.itemsize * len(layers) > MOST_KEPT:
         layers = []
     kept: dict[int, list[Tensor]] = {one: [torch.empty(0)] * len(rows) for one in layers}

@@ -31,7 +31,7 @@ class RewardModel:
 
     lm: LanguageModel
     layer: int
-    """After how many blocks the states are pooled."""
+    """After how many blocks the states are pooled; LAST: after the final norm."""
     pooling: str
     centre: Tensor
     """[F]: what is taken off each feature; float32."""
@@ -84,12 +84,12 @@ class RewardModel:
 
     def _shares_base(self) -> bool:
         # Adapters that start above the pooled layer leave it, and all below them, as the base model has them.
-        return self.lower >= self.layer
+        return self.layer != LAST and self.lower >= self.layer
 
 
 def pooled_layer(lm: LanguageModel, depth: float) -> int:
-    """Return after how many blocks states are pooled for a depth between 0 and 1; at least one block."""
-    return max(1, int(depth * block_count(lm)))
+    """Return after how many blocks states are pooled for a depth between 0 and 1: at least one, at 1 the last norm."""
+    return LAST if depth >= 1 else max(1, int(depth * block_count(lm)))
 
 
 def pool(states: Tensor, rows: Sequence[Row], kinds: Sequence[str]) -> Tensor:
@@ -158,7 +158,7 @@ def load_reward(lm: LanguageModel, url: str, sha256: str, name: str = "reward") 
             f"The reward model was trained on {manifest['base_model']}, not on {lm.name}. Train one on {lm.name}."
         )
     files = artifacts.read(url, sha256)
-    shape, stats = json.loads(files[CARD])["head"], json.loads(files[STATS])
+    shape, stats = json.loads(files[CARD])["head"], _statistics(files, url)
     head = {key: one.to(lm.device) for key, one in load_safetensors(files[HEAD]).items()}
     if shape["adapter"]:
         adapters.attach(lm, name, files)
@@ -172,6 +172,17 @@ def load_reward(lm: LanguageModel, url: str, sha256: str, name: str = "reward") 
         mean=stats["mean"],
         std=stats["std"],
     )
+
+
+def _statistics(files: Mapping[str, bytes], url: str) -> dict[str, Any]:
+    """Return the scores' zero and unit, without which a reward means nothing to PPO."""
+    stats: dict[str, Any] = json.loads(files.get(STATS, b"{}"))
+    if not isinstance(stats.get("mean"), float) or not stats.get("std", 0) > 0:
+        raise ValueError(
+            f"The reward model at {url} does not say how the base model's own answers score, so its scores have no "
+            "zero and no unit. Train it again."
+        )
+    return stats
 
 
 def with_adapter(model: RewardModel, name: str, lower: int, centre: Tensor, scale: Tensor) -> RewardModel:

@@ -9,10 +9,10 @@ import torch
 
 from workers import artifacts
 from workers.language.adapters import LoraConfig, create
-from workers.language.layers import block_count, states_at
+from workers.language.layers import LAST, block_count, states_at
 from workers.language.logprobs import Row
 from workers.language.model import LanguageModel
-from workers.reward.model import RewardModel, batches, load_reward, pool, score_all, with_adapter, write
+from workers.reward.model import RewardModel, batches, load_reward, pool, pooled_layer, score_all, with_adapter, write
 
 ROWS: list[Row] = [([5, 6, 7], [8, 9, 2]), ([10, 11], [12, 13, 14, 15, 16]), ([9] * 12, [2]), ([4], [20, 21])]
 
@@ -41,9 +41,9 @@ def test_pooling_reads_the_response_alone() -> None:
     assert found.tolist() == [[6.0, 7.0, 18.0, 21.0, 8.0, 9.0]]
 
 
-@pytest.mark.parametrize("lower", [None, 2, 1, 0])
-def test_scores_do_not_depend_on_padding_batch_or_order(family: LanguageModel, lower: int | None) -> None:
-    model = make(family, lower)
+@pytest.mark.parametrize(("lower", "layer"), [(None, 1), (2, 1), (1, 1), (0, 1), (None, LAST), (1, LAST)])
+def test_scores_do_not_depend_on_padding_batch_or_order(family: LanguageModel, lower: int | None, layer: int) -> None:
+    model = make(family, lower, layer)
     alone = torch.cat([model.scores([row]) for row in ROWS]).detach()
     together = model.scores(ROWS).detach()
     backwards = model.scores(ROWS[::-1]).detach().flip(0)
@@ -63,6 +63,14 @@ def test_states_of_the_base_model_can_be_shared(family: LanguageModel, lower: in
 def test_adapters_below_the_pooled_layer_share_nothing(family: LanguageModel) -> None:
     assert make(family, 0).base_layers() == []
     assert make(family, 2).base_layers() == [1, 2]
+    assert make(family, 2, LAST).base_layers() == [], "the last norm lies above every adapter"
+
+
+def test_the_depth_counts_blocks_and_ends_after_the_last_norm(family: LanguageModel) -> None:
+    assert [pooled_layer(family, depth) for depth in (0.1, 0.4, 0.7, 0.99, 1.0)] == [1, 1, 2, 2, LAST]
+    last = states_at(family, ROWS, [LAST])[LAST]
+    model = make(family, None, LAST)
+    assert torch.equal(model.features(ROWS), pool(last, ROWS, ("mean", "sum", "last")))
 
 
 def test_at_first_adapters_change_no_score(tiny: LanguageModel) -> None:
@@ -104,6 +112,15 @@ def test_a_fresh_process_gives_bit_identical_scores(tiny: LanguageModel, tmp_pat
     command = [sys.executable, "-c", FRESH, *arguments]
     found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]).stdout
     assert found.splitlines() == [str(one) for one in expected]
+
+
+@pytest.mark.parametrize("stats", ["{}", '{"samples": 256}', '{"mean": 0.5, "std": 0.0}'])
+def test_without_zero_and_unit_a_reward_model_is_refused(tiny: LanguageModel, tmp_path: Path, stats: str) -> None:
+    url = tmp_path.as_uri() + "/checkpoint"
+    write(make(tiny, None), url, {}, {})
+    sha256 = artifacts.write(url, "reward", "tiny", {**artifacts.read(url), "reward_stats.json": stats.encode()})
+    with pytest.raises(ValueError, match=r"have no zero and no unit\. Train it again\."):
+        load_reward(tiny, url, sha256)
 
 
 def test_without_an_adapter_no_adapter_files_are_written(tiny: LanguageModel, tmp_path: Path) -> None:

@@ -1,0 +1,134 @@
+"""An exported reward model scores as it does here, in transformers' own class where that can, and without Pairloop."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from tests.workers.reward.test_model import ROWS, make
+from workers.language.layers import LAST
+from workers.language.model import LanguageModel
+from workers.language.tokens import encode_prompt, encode_response
+from workers.reward.export import LOADER, export, padding
+from workers.reward.model import RewardModel, score_all
+
+MESSAGES = [{"role": "user", "content": "Name a tree."}]
+RESPONSES = ["An oak.", "I do not know any tree, but there are shrubs."]
+
+
+def of_last_token(lm: LanguageModel, lower: int | None) -> RewardModel:
+    """A reward model that reads the last token's last state and nothing else."""
+    width = lm.model.config.hidden_size
+    whole = make(lm, lower)
+    weights = torch.zeros(width if lower is None else 2 * width)
+    weights[:width] = whole.weights[:width]
+    centre, scale = torch.full_like(weights, 0.3), torch.full_like(weights, 0.5)
+    return replace(whole, layer=LAST, pooling="last", centre=centre, scale=scale, weights=weights, mean=0.7, std=2.5)
+
+
+def constant_of(directory: Path) -> float:
+    return float(json.loads((directory / "reward_head.json").read_text())["constant"])
+
+
+@pytest.mark.parametrize("lower", [None, 0, 1])
+def test_transformers_scores_the_same_where_the_last_token_is_pooled(
+    tiny: LanguageModel, tmp_path: Path, lower: int | None
+) -> None:
+    model, directory = of_last_token(tiny, lower), tmp_path / "reward"
+    assert export(model, directory)
+    ours = model.normalised(score_all(model, ROWS))
+    theirs = AutoModelForSequenceClassification.from_pretrained(directory)
+    assert theirs.config.pad_token_id not in (None, *tiny.eos)
+    longest = max(len(prompt) + len(response) for prompt, response in ROWS)
+    ids = torch.full((len(ROWS), longest), theirs.config.pad_token_id)
+    for index, (prompt, response) in enumerate(ROWS):
+        ids[index, : len(prompt) + len(response)] = torch.tensor(prompt + response)
+    with torch.no_grad():
+        logits = theirs(ids, attention_mask=(ids != theirs.config.pad_token_id).long()).logits[:, 0]
+    assert ours.std() > 0.1
+    torch.testing.assert_close(logits + constant_of(directory), ours, atol=1e-4, rtol=0)
+
+
+def loader(directory: Path) -> Any:
+    """The loader that lies in the directory."""
+    spec = importlib.util.spec_from_file_location("exported_reward_model", directory / "reward_model.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Reward(directory)
+
+
+@pytest.mark.parametrize("lower", [None, 2, 0])
+def test_the_loader_scores_the_same_whatever_is_pooled(
+    family: LanguageModel, tmp_path: Path, lower: int | None
+) -> None:
+    model, directory = replace(make(family, lower), mean=0.7, std=2.5), tmp_path / "reward"
+    assert not export(model, directory)
+    reward = loader(directory)
+    theirs = [reward.score_ids(prompt, response) for prompt, response in ROWS]
+    assert theirs == pytest.approx(model.normalised(score_all(model, ROWS)).tolist(), abs=1e-4)
+
+
+FRESH = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from reward_model import Reward
+reward = Reward(sys.argv[1])
+print(json.dumps([reward.score(json.loads(sys.argv[2]), one) for one in sys.argv[3:]]))
+assert not {"app", "workers"} & {name.partition(".")[0] for name in sys.modules}
+"""
+
+
+def test_a_fresh_process_without_pairloop_scores_the_same(tiny: LanguageModel, tmp_path: Path) -> None:
+    model, directory = make(tiny, 1), tmp_path / "reward"
+    export(model, directory)
+    command = [sys.executable, "-c", FRESH, str(directory), json.dumps(MESSAGES), *RESPONSES]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    rows = [(encode_prompt(tiny, MESSAGES), encode_response(tiny, one)) for one in RESPONSES]
+    assert json.loads(said) == pytest.approx(model.normalised(score_all(model, rows)).tolist(), abs=1e-4)
+
+
+def test_the_loader_imports_nothing_of_pairloop() -> None:
+    imports = [line for line in LOADER.read_text().splitlines() if line.startswith(("import ", "from "))]
+    assert not [line for line in imports if "workers" in line or "app" in line.split()]
+
+
+def test_the_base_model_is_left_as_it_was(tiny: LanguageModel, tmp_path: Path) -> None:
+    before = {name: one.clone() for name, one in tiny.model.state_dict().items()}
+    pad, context = tiny.tokenizer.pad_token_id, tiny.model.config.to_dict()
+    export(make(tiny, 0), tmp_path / "reward")
+    assert all(torch.equal(one, before[name]) for name, one in tiny.model.state_dict().items())
+    assert (tiny.tokenizer.pad_token_id, tiny.model.config.to_dict()) == (pad, context)
+
+
+def test_padding_is_never_what_ends_a_turn(tiny: LanguageModel, tmp_path: Path) -> None:
+    assert padding(tiny) == 0
+    # As with SmolLM2 from the hub, whose padding token is its end of turn.
+    tokenizer = AutoTokenizer.from_pretrained(_saved(tiny, tmp_path))
+    tokenizer.pad_token = tokenizer.eos_token
+    assert padding(replace(tiny, tokenizer=tokenizer)) == 0
+    with pytest.raises(ValueError, match="no special token but its end of turn"):
+        padding(replace(tiny, tokenizer=tokenizer, eos=frozenset({0, 1, 2})))
+
+
+def _saved(lm: LanguageModel, directory: Path) -> Path:
+    lm.tokenizer.save_pretrained(directory)
+    return directory
+
+
+def test_what_cannot_be_exported_gets_a_sentence(tiny: LanguageModel, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for target in (tmp_path, tmp_path / "file"):
+        with pytest.raises(ValueError, match="is not empty"):
+            export(make(tiny, None), target)
+    with pytest.raises(ValueError, match="before their norm"):
+        export(make(tiny, None, layer=2), tmp_path / "reward")
+    assert not (tmp_path / "reward").exists()
