@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from bench.simulation import base, golds, policy, reward
+from bench.simulation import base, draw, golds, policy, reward
 
 parser = argparse.ArgumentParser(prog="python -m bench.simulation", description=__doc__)
 stages = parser.add_subparsers(required=True)
@@ -11,6 +11,7 @@ for name, work, text in (
     ("sample", base.sample, "the base model's answers, once"),
     ("reward", reward.study, "the instant head by labels, rule, noise, layer and pooling"),
     ("policy", policy.study, "reward run, PPO and DPO by one rule and seed"),
+    ("draw", draw.study, "the pictures, and the tables on standard output"),
 ):
     stage = stages.add_parser(name, help=text)
     stage.add_argument("--home", type=Path, required=True)
