@@ -92,6 +92,11 @@ class RewardHyper(Hyper):
     )
     folds: int = _number(5, "Into how many groups of prompts the answers are split for cross-validation.", 2, 20)
     label_smoothing: float = _number(0.05, "How likely an answer is taken to be a slip for its opposite.", 0.0, 0.4)
+    reliability: str = _choice(
+        "off",
+        "Whether people count less the more often they disagree with what all others said about the same pairs.",
+        ("off", "on"),
+    )
     lora_from_labels: int = _number(
         200, "From how many decisive answers on adapters are trained; below that the head alone.", 0, 1_000_000
     )

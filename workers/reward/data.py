@@ -3,8 +3,8 @@
 import hashlib
 import io
 import json
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -39,6 +39,13 @@ class Answers(NamedTuple):
     strength: list[int | None]
     """1 to 3 where a strength was given, [N]."""
     annotator: list[str | None]
+    comparison: list[str]
+    again: np.ndarray
+    """Whether it was asked for because an earlier answer had surprised a reward model, bool [N]."""
+    simulated: np.ndarray
+    """Whether no person gave it, bool [N]."""
+    weight: Floats
+    """How much it counts in training, [N]; several answers to one pair are votes for its outcomes."""
 
 
 class Preferences(NamedTuple):
@@ -63,7 +70,13 @@ class Preferences(NamedTuple):
         index = np.flatnonzero(chosen)
         bounds = [interval(int(answers.sign[i]), answers.strength[i], self.levels) for i in index]
         low, high = np.array(bounds, dtype=np.int64).reshape(-1, 2).T
-        return Outcomes(answers.pair[index], low, high, np.ones(len(index)))
+        return Outcomes(answers.pair[index], low, high, answers.weight[index])
+
+    def weighed(self, weights: Mapping[str, float]) -> Self:
+        """Return the same with each annotator's answers at their weight; the answers of all others keep theirs."""
+        answers = self.answers
+        factor = np.array([1.0 if who is None else weights.get(who, 1.0) for who in answers.annotator])
+        return self._replace(answers=answers._replace(weight=answers.weight * factor))
 
     def lengths(self) -> Floats:
         """Return how many tokens longer each pair's first response is than its second, [P]."""
@@ -97,7 +110,8 @@ def from_table(table: list[dict[str, Any]], codec: Codec, max_tokens: int) -> Pr
     seen: dict[str, int] = {}
     pairs: dict[tuple[int, int], int] = {}
     about: list[tuple[int, bool]] = []
-    found: list[tuple[int, int, int | None, str | None]] = []
+    found: list[tuple[int, int, int | None]] = []
+    taken: list[dict[str, Any]] = []
     for record in said:
         try:
             a, b = (_response(record, side, rows, seen, codec, max_tokens) for side in "ab")
@@ -109,21 +123,34 @@ def from_table(table: list[dict[str, Any]], codec: Codec, max_tokens: int) -> Pr
             about.append((number[record["prompt_hash"]], bool(record["holdout"])))
         sign = 0 if record["verdict"] != "preferred" else 1 if record["preferred"] == "a" else -1
         strength = None if record["strength"] is None or not sign else int(record["strength"])
-        found.append((pairs[low, high], sign if a == low else -sign, strength, record["annotator"]))
-    decisive = sum(sign != 0 for _, sign, _, _ in found)
+        found.append((pairs[low, high], sign if a == low else -sign, strength))
+        taken.append(record)
+    decisive = sum(
+        sign != 0 and record["purpose"] != "repeat" for (_, sign, _), record in zip(found, taken, strict=True)
+    )
     if decisive < FEWEST:
         raise ValueError(
             f"The snapshot holds {decisive} answers that prefer one of two responses; a reward model needs at least "
             f"{FEWEST}. Label more and start the run again."
         )
-    pair, signs, strengths, annotators = zip(*found, strict=True)
+    pair, signs, strengths = zip(*found, strict=True)
+    answers = Answers(
+        np.array(pair, np.int64),
+        np.array(signs, np.int64),
+        list(strengths),
+        [record["annotator"] for record in taken],
+        [record["comparison"] for record in taken],
+        np.array([record["purpose"] == "repeat" for record in taken], np.bool_),
+        np.array([record["simulated"] for record in taken], np.bool_),
+        np.ones(len(taken)),
+    )
     return Preferences(
         rows,
         np.array([low for low, _ in pairs], np.int64),
         np.array([high for _, high in pairs], np.int64),
         np.array([prompt for prompt, _ in about], np.int64),
         np.array([holdout for _, holdout in about], np.bool_),
-        Answers(np.array(pair, np.int64), np.array(signs, np.int64), list(strengths), list(annotators)),
+        answers,
         min(MOST_LEVELS, max((one for one in strengths if one is not None), default=1)),
     )
 

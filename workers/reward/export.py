@@ -131,7 +131,7 @@ def padding(lm: LanguageModel) -> int:
 def _classifier(network: Any, weights: Tensor) -> Any:
     config = copy.deepcopy(network.config)
     config.num_labels = 1
-    classifier = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    classifier = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     classifier.base_model.load_state_dict(network.base_model.state_dict())
     classifier.score.weight.data.copy_(weights[None])
     return classifier

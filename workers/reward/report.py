@@ -2,13 +2,15 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
-from workers.reward.loss import Floats, Integers
+from workers.reward.loss import Floats, Integers, sigmoid
 
 CHANCE = 0.5
+WIDEST = 20.0
+"""The widest correction of confidence that `temperature` makes, either way."""
 
 
 def wilson(successes: float, trials: float, z: float = 1.96) -> tuple[float, float]:
@@ -80,17 +82,69 @@ def spearman(x: Floats, y: Floats) -> float:
     return float(a @ b) / norm if norm else 0.0
 
 
-def agreement(decisive: Iterable[tuple[int, bool]]) -> tuple[float, int] | None:
-    """Return how often two people's decisive answers to one pair agree, and how many such twos there are.
+def temperature(probability: Floats, preferred_a: Floats, weight: Floats) -> float:
+    """Return the T under which sigmoid(logit(p) / T) makes the answers most likely (Guo et al. 2017, arXiv:1706.04599).
 
-    `decisive` lists (pair, a preferred?). None where nobody answered what somebody else had answered.
+    Above 1 the probabilities were too sure of themselves, below 1 not sure enough. At least 1 / WIDEST, at most WIDEST.
     """
-    votes: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+    lead = np.where(preferred_a > 0.5, 1, -1) * logit(probability)
+    low, high = -math.log(WIDEST), math.log(WIDEST)
+    # The likelihood is concave in 1 / T, so the sign of its slope says on which side the best one lies.
+    for _ in range(60):
+        middle = (low + high) / 2
+        slope = float(weight @ (lead * sigmoid(-math.exp(middle) * lead)))
+        low, high = (middle, high) if slope > 0 else (low, middle)
+    return math.exp(-low)
+
+
+def tempered(probability: Floats, temperature: float) -> Floats:
+    """Return sigmoid(logit(p) / T)."""
+    return sigmoid(logit(probability) / temperature)
+
+
+def logit(probability: Floats) -> Floats:
+    """Return log(p / (1 - p)), finite for p of 0 and 1."""
+    p = np.clip(probability, 1e-12, 1 - 1e-12)
+    return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def agreement(decisive: Iterable[tuple[Hashable, bool]]) -> tuple[float, int] | None:
+    """Return how often two decisive answers to one pair agree, and how many such twos there are.
+
+    `decisive` lists (pair, a preferred?). None where no pair has two.
+    """
+    votes: dict[Hashable, list[int]] = defaultdict(lambda: [0, 0])
     for pair, preferred_a in decisive:
         votes[pair][preferred_a] += 1
     same = sum(math.comb(a, 2) + math.comb(b, 2) for a, b in votes.values())
     both = sum(math.comb(a + b, 2) for a, b in votes.values())
     return (same / both, both) if both else None
+
+
+def agreements(
+    pair: Integers, preferred_a: Floats, annotator: Sequence[str | None], again: np.ndarray
+) -> dict[str, float]:
+    """Return as metrics how far people agree with each other and with themselves, and the ceiling that follows.
+
+    Arrays [N] are about decisive answers. A second answer to the same two responses is a second opinion, whoever gave
+    it. `again` says which were asked for because an earlier one had surprised a model: there people disagree more
+    often than elsewhere, so these pairs count by their share of all pairs, and alone they say nothing about the rest.
+    """
+    votes = list(zip(pair.tolist(), (preferred_a > 0.5).tolist(), annotator, strict=True))
+    doubted = set(pair[again].tolist())
+    metrics: dict[str, float] = {}
+    if same := agreement(((one, who), said) for one, said, who in votes if who is not None):
+        metrics |= {"self_agreement": same[0], "self_agreement_twos": float(same[1])}
+    there = agreement((one, said) for one, said, _ in votes if one in doubted)
+    elsewhere = agreement((one, said) for one, said, _ in votes if one not in doubted)
+    if there:
+        metrics |= {"repeat_agreement": there[0], "repeat_agreement_twos": float(there[1])}
+    if elsewhere:
+        share = len(doubted) / len(set(pair.tolist())) if there else 0.0
+        agreed = share * (there[0] if there else 0.0) + (1 - share) * elsewhere[0]
+        twos = elsewhere[1] + (there[1] if there else 0)
+        metrics |= {"agreement": agreed, "agreement_twos": float(twos), "ceiling": ceiling(agreed)}
+    return metrics
 
 
 def ceiling(agree: float) -> float:
@@ -144,6 +198,32 @@ def by_strength(right: Sequence[float], strength: Sequence[int | None]) -> dict[
             groups[level].append(one)
     metrics = {f"accuracy_strength_{level}": sum(group) / len(group) for level, group in sorted(groups.items())}
     return metrics | {f"n_strength_{level}": float(len(group)) for level, group in sorted(groups.items())}
+
+
+def by_length_gap(right: Floats, longer: Floats) -> dict[str, float]:
+    """Return accuracy and count per third of the difference in length, as flat metrics.
+
+    `right` [N] is 1, 0 or a half, `longer` [N] the length of a minus that of b. Equal differences stay together.
+    """
+    gap = np.abs(longer)
+    third = np.searchsorted(np.quantile(gap, [1 / 3, 2 / 3]), gap)
+    metrics: dict[str, float] = {}
+    for index, name in enumerate(("small", "middle", "large")):
+        group = right[third == index]
+        if len(group):
+            metrics |= {f"accuracy_gap_{name}": float(group.mean()), f"n_gap_{name}": float(len(group))}
+    return metrics
+
+
+def surprising(said: Floats, pair: Integers, most: int) -> Integers:
+    """Return the answers that a model thought less likely than their opposite, the least likely first, one per pair.
+
+    `said` [N] is the probability of what each decisive answer said, `pair` [N] what it is about.
+    """
+    order = np.argsort(said, kind="stable")
+    order = order[said[order] < CHANCE]
+    _, first = np.unique(pair[order], return_index=True)
+    return np.asarray(order[np.sort(first)][:most], dtype=np.int64)
 
 
 def _ranks(values: Floats) -> Floats:

@@ -20,12 +20,13 @@ from workers.language.layers import upper_blocks
 from workers.language.model import LanguageModel, load
 from workers.language.sampling import Settings
 from workers.prompts import codec, encode_all, read_prompts
-from workers.reward import data, head, report
+from workers.reward import data, findings, head, report
 from workers.reward.adapt import adapt
 from workers.reward.data import Preferences
 from workers.reward.frozen import FrozenStates, read_states
 from workers.reward.loss import Floats, Outcomes, preferred_probability
 from workers.reward.model import POOLS, RewardModel, pooled_layer, score_all, write
+from workers.reward.reliability import reliability
 
 FEW_JUDGES = 20
 """With fewer decisive answers on held-out prompts than this, adapters are judged on a fold of the training prompts."""
@@ -53,6 +54,8 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     lm = load(spec.base_model)
     table = data.read_table(spec.snapshot.url, spec.snapshot.sha256)
     preferences = data.from_table(table, codec(lm), min(hyper.max_tokens, lm.context))
+    if hyper.reliability == "on":
+        preferences = preferences.weighed(_reliability(preferences))
     taught = preferences.answers.sign[~preferences.holdout[preferences.answers.pair]]
     adapting = int((taught != 0).sum()) >= hyper.lora_from_labels
     layer, lower = pooled_layer(lm, hyper.depth), upper_blocks(lm, hyper.train_layers) if adapting else None
@@ -73,7 +76,9 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     model = _normalise(spec, context, model, table)
     # 5. Report and checkpoint.
     scores = score_all(model, preferences.rows, frozen.base).double().numpy()
-    metrics = _metrics(preferences, instant, model, scores) | found | {"reference_samples": hyper.reference_samples}
+    metrics = findings.figures(preferences, instant.delta, instant.probability, scores) | found
+    metrics |= {"mean": model.mean, "std": model.std, "ridge": instant.ridge}
+    metrics |= {"reference_samples": hyper.reference_samples}
     right = metrics["accuracy"] * metrics["n_heldout"]
     passed, why = report.gate(right, metrics["n_heldout"], metrics["length_baseline"])
     gate = {"passed": passed, "why": why}
@@ -92,7 +97,9 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     sha256 = write(model, spec.output, stats, card)
     saved_state.clear(spec)
     context.report("report", 1, 1, metrics, why)
-    return {"checkpoint": {"url": spec.output, "sha256": sha256}, "metrics": metrics, "gate": gate}
+    surprising = findings.surprises(preferences, instant.probability)
+    checkpoint = {"url": spec.output, "sha256": sha256}
+    return {"checkpoint": checkpoint, "metrics": metrics, "gate": gate, "surprising": surprising}
 
 
 def fit_instant(
@@ -130,6 +137,14 @@ def fit_instant(
     return InstantHead(model, fit.spacing, found.ridge, delta, probability)
 
 
+def _reliability(preferences: Preferences) -> dict[str, float]:
+    """Return each annotator's weight, by their answers about training prompts alone."""
+    answers = preferences.answers
+    teaching = np.flatnonzero(~preferences.holdout[answers.pair])
+    people = [answers.annotator[index] for index in teaching]
+    return reliability(answers.pair[teaching], answers.sign[teaching], people)
+
+
 def _judges(preferences: Preferences, hyper: RewardHyper) -> np.ndarray:
     """Return which answers (bool [N]) stop the adapters: held-out ones, or a fold of the others if these are few."""
     answers = preferences.answers
@@ -155,45 +170,6 @@ def _normalise(spec: IterationSpec, context: Context, model: RewardModel, table:
         if context.should_stop():
             raise Stopped
     return replace(model, mean=float(np.mean(scores)), std=max(float(np.std(scores)), 1e-6))
-
-
-def _metrics(preferences: Preferences, instant: InstantHead, model: RewardModel, scores: Floats) -> dict[str, float]:
-    """Figures about answers that no head had seen, and about the scores themselves."""
-    answers = preferences.answers
-    decisive = np.flatnonzero(answers.sign)
-    pair = answers.pair[decisive]
-    preferred, ones = (answers.sign[decisive] > 0).astype(np.float64), np.ones(len(decisive))
-    delta, probability = instant.delta[pair], instant.probability[pair]
-    share = report.accuracy(delta, preferred, ones)
-    low, high = report.wilson(share * len(pair), len(pair))
-    metrics = {
-        "accuracy": share,
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "n_heldout": float(len(pair)),
-        "nll": report.log_loss(probability, preferred, ones),
-        "brier": report.brier(probability, preferred, ones),
-        "ece": report.calibration_error(probability, preferred, ones),
-        "length_baseline": report.length_baseline(preferences.lengths()[pair], preferred, ones),
-        "length_correlation": report.spearman(scores, np.array([float(len(row[1])) for row in preferences.rows])),
-        "tie_rate": 1 - len(pair) / len(answers.sign),
-        "pairs": float(len(preferences.first)),
-        "responses": float(len(preferences.rows)),
-        "mean": model.mean,
-        "std": model.std,
-        "ridge": instant.ridge,
-    }
-    right = np.where(delta == 0, 0.5, (delta > 0) == (preferred > 0.5))
-    metrics |= report.by_strength(right.tolist(), [answers.strength[index] for index in decisive])
-    if agreed := report.agreement(zip(pair.tolist(), (preferred > 0.5).tolist(), strict=True)):
-        metrics |= {"agreement": agreed[0], "agreement_twos": float(agreed[1]), "ceiling": report.ceiling(agreed[0])}
-    final = scores[preferences.first] - scores[preferences.second]
-    unseen = preferences.holdout[pair]
-    if unseen.any():
-        share = report.accuracy(final[pair][unseen], preferred[unseen], ones[unseen])
-        low, high = report.wilson(share * unseen.sum(), float(unseen.sum()))
-        metrics |= {"test_accuracy": share, "test_low": low, "test_high": high, "test_answers": float(unseen.sum())}
-    return metrics
 
 
 def _say(context: Context, phase: str, done: int, total: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.workers.reward.snapshots import answer, write
 from workers.reward import data
 from workers.reward.data import Codec, Preferences
+from workers.reward.loss import expand
 
 EOS = 2
 # A tokenizer of letters: "a" is 97, and a prompt is its text.
@@ -104,3 +105,35 @@ def test_it_reads_a_snapshot_and_checks_its_hash(tmp_path: Path) -> None:
     (tmp_path / "snapshot" / "answers.parquet").write_bytes(b"PAR1")
     with pytest.raises(Exception, match="SHA-256"):
         data.read_table(url, sha256)
+
+
+def test_two_votes_against_one_are_a_soft_label_of_two_thirds() -> None:
+    found = read(answer("p", "one", "two"), answer("p", "one", "two"), answer("p", "two", "one"))
+    votes = found.outcomes(found.answers.pair == 0)
+    assert (votes.pair.tolist(), votes.weight.tolist()) == ([0, 0, 0], [1.0, 1.0, 1.0])
+    # Without ties the likelihood 2 log sigmoid(d) + log sigmoid(-d) is flat where sigmoid(d) = 2/3, at d = ln 2.
+    at = expand(np.array([np.log(2.0)]), np.array([0.0]), votes)
+    assert at.by_delta.tolist() == pytest.approx([0.0], abs=1e-12)
+
+
+def test_an_annotators_weight_is_on_all_of_their_answers_and_on_no_other() -> None:
+    found = read(answer("p", "one", "two", annotator="bob"), answer("p", "one", "two", "tie", annotator=None))
+    weighed = found.weighed({"bob": 0.4}).weighed({"bob": 0.5, "carol": 0.1})
+    assert weighed.outcomes(np.ones(10, bool)).weight.tolist() == pytest.approx([0.2, 1.0, *[1.0] * 8])
+    assert found.answers.weight.tolist() == [1.0] * 10
+
+
+def test_it_knows_what_was_asked_again_and_what_nobody_said() -> None:
+    found = read(
+        answer("p", "one", "two", comparison="7"),
+        answer("p", "one", "two", comparison="9", purpose="repeat"),
+        answer("p", "one", "two", simulated=True),
+    )
+    assert found.answers.comparison[:2] == ["7", "9"]
+    assert found.answers.again.tolist() == [False, True, *[False] * 9]
+    assert found.answers.simulated.tolist() == [False, False, True, *[False] * 8]
+
+
+def test_what_was_asked_again_does_not_make_up_for_too_few_answers() -> None:
+    with pytest.raises(ValueError, match="holds 7 answers that prefer"):
+        data.from_table([*FILL[:7], answer("p", "one", "two", purpose="repeat")], CODEC, 100)

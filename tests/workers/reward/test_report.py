@@ -112,3 +112,79 @@ def test_accuracy_by_strength_counts_each_level() -> None:
         "n_strength_1": 2.0,
         "n_strength_3": 1.0,
     }
+
+
+def test_one_temperature_calibrates_what_was_too_sure() -> None:
+    # 0.9 was right three times in four: sigmoid(ln 9 / T) = 3/4 needs ln 9 / T = ln 3, so T = 2.
+    probability, preferred = np.full(4, 0.9), np.array([1.0, 1.0, 1.0, 0.0])
+    assert report.temperature(probability, preferred, ONES) == pytest.approx(2.0, rel=1e-9)
+    assert report.tempered(probability, 2.0).tolist() == pytest.approx([0.75] * 4)
+    assert report.calibration_error(report.tempered(probability, 2.0), preferred, ONES) == pytest.approx(0.0, abs=1e-9)
+    # The same where it was not sure enough, and of the opposite: 0.25 on a, right on b in 9 of 10.
+    unsure, weight = np.array([0.25, 0.25]), np.array([9.0, 1.0])
+    assert report.temperature(unsure, np.array([0.0, 1.0]), weight) == pytest.approx(0.5, rel=1e-9)
+
+
+def test_a_temperature_stays_finite() -> None:
+    assert report.temperature(np.array([0.9]), np.array([1.0]), ONES[:1]) == pytest.approx(1 / 20)
+    assert report.temperature(np.array([0.9]), np.array([0.0]), ONES[:1]) == pytest.approx(20)
+    assert report.tempered(np.array([0.0, 0.5, 1.0]), 1.0).tolist() == pytest.approx([0.0, 0.5, 1.0], abs=1e-9)
+
+
+def test_accuracy_by_thirds_of_the_difference_in_length() -> None:
+    # Differences 1, 1 / 2, 3 / 5, 9 whichever is longer; right: 1, 0 / 1, 1 / 0, a half.
+    found = report.by_length_gap(np.array([1, 0, 1, 1, 0, 0.5]), np.array([1.0, -1.0, 2.0, -3.0, 5.0, -9.0]))
+    assert found == {
+        "accuracy_gap_small": 0.5,
+        "n_gap_small": 2.0,
+        "accuracy_gap_middle": 1.0,
+        "n_gap_middle": 2.0,
+        "accuracy_gap_large": 0.25,
+        "n_gap_large": 2.0,
+    }
+    # Equal differences stay together, so a third may be empty.
+    assert report.by_length_gap(np.ones(3), np.full(3, 4.0)) == {"accuracy_gap_small": 1.0, "n_gap_small": 3.0}
+
+
+def test_people_agree_with_each_other_and_with_themselves() -> None:
+    # Pair 0: alice a, bob a. Pair 1: alice a, bob b, alice b: one of three twos agrees, alice's own does not.
+    pair, preferred = np.array([0, 0, 1, 1, 1]), np.array([1.0, 1.0, 1.0, 0.0, 0.0])
+    people = ["alice", "bob", "alice", "bob", "alice"]
+    found = report.agreements(pair, preferred, people, np.zeros(5, bool))
+    assert found == {
+        "self_agreement": 0.0,
+        "self_agreement_twos": 1.0,
+        "agreement": 2 / 4,
+        "agreement_twos": 4.0,
+        "ceiling": 0.5,
+    }
+
+
+def test_pairs_that_were_asked_again_count_by_their_share() -> None:
+    # Ten pairs. Pair 0 was asked again, and the answers differ; of pairs 1 and 2, which two people saw, both agree:
+    # a tenth of all pairs agree never and nine tenths always, so two answers agree in 0.9, and 1 + sqrt(0.8) is halved.
+    pair = np.array([0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9])
+    preferred = np.array([1.0, 0.0, *[1.0] * 11])
+    again = np.arange(13) == 1
+    found = report.agreements(pair, preferred, [None] * 13, again)
+    assert found["repeat_agreement"] == 0.0
+    assert found["agreement"] == pytest.approx(0.9)
+    assert found["agreement_twos"] == 3.0
+    assert found["ceiling"] == pytest.approx((1 + math.sqrt(0.8)) / 2)
+
+
+def test_surprises_alone_say_nothing_about_the_rest() -> None:
+    found = report.agreements(np.array([0, 0, 1]), np.ones(3), ["alice"] * 3, np.array([False, True, False]))
+    assert found == {
+        "self_agreement": 1.0,
+        "self_agreement_twos": 1.0,
+        "repeat_agreement": 1.0,
+        "repeat_agreement_twos": 1.0,
+    }
+
+
+def test_the_least_likely_answers_come_first_and_one_of_each_pair() -> None:
+    said, pair = np.array([0.4, 0.1, 0.3, 0.6, 0.2]), np.array([0, 1, 1, 2, 3])
+    assert report.surprising(said, pair, 10).tolist() == [1, 4, 0]
+    assert report.surprising(said, pair, 2).tolist() == [1, 4]
+    assert report.surprising(np.array([0.5]), np.array([0]), 10).tolist() == []

@@ -102,6 +102,31 @@ def test_random_answers_do_not_pass_the_gate(tmp_path: Path) -> None:
     assert result["gate"]["why"].startswith("The reward model's interval still includes chance:")
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_who_often_disagrees_counts_less_where_that_is_wanted(tmp_path: Path, together: bool) -> None:
+    rows = []
+    for i in range(16):
+        said = {"alice": "a", "bob": "a", "carol": "ba"[i % 2]}
+        for who, preferred in said.items() if together else [list(said.items())[i % 3]]:
+            rows.append(snapshots.answer(f"prompt {i}", f"red {i}", f"blue {i}", annotator=who, preferred=preferred))
+    reference = {"url": tmp_path.as_uri() + "/s", "sha256": snapshots.write(tmp_path.as_uri() + "/s", rows)}
+    heads = []
+    for reliability in ("on", "off"):
+        hyper = {"lora_from_labels": 1000, "reference_samples": 8, "reliability": reliability}
+        result = run_iteration(training.spec(tmp_path, "reward", snapshot=reference, hyper=hyper), RecordingContext())
+        heads.append(artifacts.read(**result["checkpoint"])["head.safetensors"])
+    # Where everybody answered for themselves alone nothing is known of anybody.
+    assert (heads[0] != heads[1]) is together
+
+
+def test_its_result_names_the_answers_that_surprised_it(finished: tuple[dict[str, Any], RecordingContext]) -> None:
+    surprising = finished[0]["surprising"]
+    # Eighty answers, four of them turned round.
+    assert 0 < len(surprising) < 30
+    assert all(set(one) == {"comparison", "probability"} and one["probability"] < 0.5 for one in surprising)
+    assert surprising == sorted(surprising, key=lambda one: one["probability"])
+
+
 def stopped_after(spec: IterationSpec, reports: int) -> None:
     with pytest.raises(Stopped):
         run_iteration(spec, RecordingContext(stop_after=reports))
