@@ -1,5 +1,6 @@
 """The language model, reached only by URL: any OpenAI-compatible server, ours or another."""
 
+import base64
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,16 @@ def scores(
     }
     found: list[float] = _post(client, f"{url_for(reward_model.base_model)}/v1/score", body)["scores"]
     return found
+
+
+def features(client: httpx.Client, base_model: str, items: list[dict[str, Any]]) -> tuple[str, list[bytes | None]]:
+    """What the base model makes of up to 16 responses, under a name that says how; raises as `complete` does.
+
+    An item holds `messages`, `response` and, where it was sampled, `prompt_token_ids` and `token_ids`. None stands for
+    a prompt that the model cannot read.
+    """
+    found = _post(client, f"{url_for(base_model)}/v1/features", {"model": base_model, "items": items})
+    return found["features_from"], [None if one is None else base64.b64decode(one) for one in found["features"]]
 
 
 async def complete_async(client: httpx.AsyncClient, base_model: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Draw pairs of responses through the engine: the first is on the label page within seconds, the rest follow."""
 
 import asyncio
+import base64
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -49,6 +50,8 @@ class Pair:
     choices: tuple[dict[str, Any], dict[str, Any]]
     prompt_token_ids: list[int] | None
     sampling: tuple[dict[str, Any], dict[str, Any]]
+    features_from: str | None = None
+    """What made the choices' features; None where the engine is another server, which has none."""
 
 
 class Drawing:
@@ -164,6 +167,8 @@ class Drawing:
                     prompt_token_ids=pair.prompt_token_ids,
                     token_ids=choice.get("token_ids"),
                     finish_reason=choice.get("finish_reason"),
+                    features=base64.b64decode(choice["features"]) if pair.features_from else None,
+                    features_from=pair.features_from,
                 )
                 for choice, sampling in zip(pair.choices, pair.sampling, strict=True)
             )
@@ -211,7 +216,8 @@ async def draw_pair(client: httpx.AsyncClient, task: Task) -> Pair | None:
     for attempt in range(TRIES):
         # Choice i of a request has the seed s + i.
         draw = replace(task.draw, seed=(seed + attempt * 2) % 2**31)
-        body = engine.request_body(task.base_model, task.policy, task.messages, draw, n=2, return_token_ids=True)
+        more = {"n": 2, "return_token_ids": True, "return_features": True}
+        body = engine.request_body(task.base_model, task.policy, task.messages, draw, **more)
         answer = await engine.complete_async(client, task.base_model, body)
         prompt_token_ids = answer.get("prompt_token_ids")
         for index, choice in enumerate(answer["choices"]):
@@ -220,7 +226,7 @@ async def draw_pair(client: httpx.AsyncClient, task: Task) -> Pair | None:
                 kept.append((choice, _sampling(draw, index)))
         if len(kept) >= 2:
             (a, how_a), (b, how_b) = kept[:2]
-            return Pair((a, b), prompt_token_ids, (how_a, how_b))
+            return Pair((a, b), prompt_token_ids, (how_a, how_b), answer.get("features_from"))
     return None
 
 

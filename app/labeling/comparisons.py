@@ -77,6 +77,8 @@ def add_response(
     prompt_token_ids: list[int] | None = None,
     token_ids: list[int] | None = None,
     finish_reason: str | None = None,
+    features: bytes | None = None,
+    features_from: str | None = None,
 ) -> Response:
     """One answer to a prompt; raises BadInput where the text is empty or cannot be stored."""
     response = Response(
@@ -89,6 +91,8 @@ def add_response(
         prompt_token_ids=prompt_token_ids,
         token_ids=token_ids,
         finish_reason=finish_reason,
+        features=features,
+        features_from=features_from if features is not None else None,
     )
     session.add(response)
     session.flush()

@@ -13,6 +13,7 @@ from app.models.labels import (
     Prompt,
     Response,
 )
+from app.models.live_heads import LiveHead
 from app.models.people import ROLES, ApiToken, Invitation, LoginSession, Membership, RateLimit, User
 from app.models.projects import GuidelineVersion, Project
 from app.models.training import (
@@ -48,6 +49,7 @@ __all__ = [
     "Export",
     "GuidelineVersion",
     "Invitation",
+    "LiveHead",
     "LoginSession",
     "Membership",
     "Project",

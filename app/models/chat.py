@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, Created, Id
@@ -12,7 +12,10 @@ class Chat(Base):
     """One person's conversation; `pending` holds two answers while the person is asked which is better."""
 
     __tablename__ = "chats"
-    __table_args__ = (Index("ix_chats_of_user", "user_id", "project_id", text("id DESC")),)
+    __table_args__ = (
+        CheckConstraint("best_of BETWEEN 1 AND 16", name="best_of_in_range"),
+        Index("ix_chats_of_user", "user_id", "project_id", text("id DESC")),
+    )
 
     id: Mapped[Id]
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
@@ -20,6 +23,8 @@ class Chat(Base):
     messages: Mapped[list[dict[str, Any]]] = mapped_column(default=list, server_default="[]")
     pending: Mapped[dict[str, Any] | None]
     checkpoint_id: Mapped[int | None] = mapped_column(ForeignKey("checkpoints.id"))
+    best_of: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    """How many candidate answers are written, of which the live head picks one."""
     created_at: Mapped[Created]
     updated_at: Mapped[Created]
 

@@ -68,7 +68,10 @@ class Response(Base):
     """One answer to a prompt, by a checkpoint or the base model (no checkpoint), or imported text (no token ids)."""
 
     __tablename__ = "responses"
-    __table_args__ = (CheckConstraint(_one_of("source", SOURCES), name="known_source"),)
+    __table_args__ = (
+        CheckConstraint(_one_of("source", SOURCES), name="known_source"),
+        CheckConstraint("(features IS NULL) = (features_from IS NULL)", name="features_have_a_name"),
+    )
 
     id: Mapped[Id]
     prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id", ondelete="CASCADE"), index=True)
@@ -81,7 +84,10 @@ class Response(Base):
     prompt_token_ids: Mapped[list[int] | None] = mapped_column(ARRAY(Integer))
     token_ids: Mapped[list[int] | None] = mapped_column(ARRAY(Integer))
     finish_reason: Mapped[str | None]
-    features: Mapped[bytes | None] = mapped_column(LargeBinary)
+    features: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    """float16 numbers, little-endian: what the live head reads; empty where the base model cannot read the prompt."""
+    features_from: Mapped[str | None]
+    """Which base model, layer and pooling made them; only features of one name can be compared."""
     created_at: Mapped[Created]
     prompt: Mapped[Prompt] = relationship()
 
@@ -102,6 +108,14 @@ class Comparison(Base):
             text("priority DESC"),
             "id",
             postgresql_where=text("status = 'waiting'"),
+        ),
+        # Two responses that surprised the reward model are asked about again once, whichever way round they stand.
+        Index(
+            "uq_comparisons_one_repeat",
+            text("least(response_a_id, response_b_id)"),
+            text("greatest(response_a_id, response_b_id)"),
+            unique=True,
+            postgresql_where=text("purpose = 'repeat' AND status <> 'withdrawn'"),
         ),
     )
 

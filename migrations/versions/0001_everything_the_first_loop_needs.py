@@ -140,6 +140,21 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_login_sessions_user_id"), "login_sessions", ["user_id"], unique=False)
     op.create_table(
+        "live_heads",
+        sa.Column("project_id", sa.BigInteger(), nullable=False),
+        sa.Column("features_from", sa.Text(), nullable=True),
+        sa.Column("newest_answer", sa.BigInteger(), nullable=False),
+        sa.Column("answers", sa.Integer(), nullable=False),
+        sa.Column("unread", sa.Integer(), nullable=False),
+        sa.Column("metrics", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("arrays", sa.LargeBinary(), nullable=True),
+        sa.Column("fitted_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name=op.f("fk_live_heads_project_id_projects"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("project_id", name=op.f("pk_live_heads")),
+    )
+    op.create_table(
         "memberships",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("project_id", sa.BigInteger(), nullable=False),
@@ -349,8 +364,10 @@ def upgrade() -> None:
         sa.Column("messages", postgresql.JSONB(astext_type=sa.Text()), server_default="[]", nullable=False),
         sa.Column("pending", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("checkpoint_id", sa.BigInteger(), nullable=True),
+        sa.Column("best_of", sa.Integer(), server_default="1", nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("best_of BETWEEN 1 AND 16", name=op.f("ck_chats_best_of_in_range")),
         sa.ForeignKeyConstraint(["checkpoint_id"], ["checkpoints.id"], name=op.f("fk_chats_checkpoint_id_checkpoints")),
         sa.ForeignKeyConstraint(
             ["project_id"], ["projects.id"], name=op.f("fk_chats_project_id_projects"), ondelete="CASCADE"
@@ -396,7 +413,11 @@ def upgrade() -> None:
         sa.Column("token_ids", postgresql.ARRAY(sa.Integer()), nullable=True),
         sa.Column("finish_reason", sa.Text(), nullable=True),
         sa.Column("features", sa.LargeBinary(), nullable=True),
+        sa.Column("features_from", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint(
+            "(features IS NULL) = (features_from IS NULL)", name=op.f("ck_responses_features_have_a_name")
+        ),
         sa.CheckConstraint(
             "source IN ('sample', 'import', 'chat', 'feedback', 'evaluation')", name=op.f("ck_responses_known_source")
         ),
@@ -448,6 +469,13 @@ def upgrade() -> None:
     op.create_index(op.f("ix_comparisons_response_a_id"), "comparisons", ["response_a_id"], unique=False)
     op.create_index(op.f("ix_comparisons_response_b_id"), "comparisons", ["response_b_id"], unique=False)
     op.create_index(op.f("ix_comparisons_run_id"), "comparisons", ["run_id"], unique=False)
+    op.create_index(
+        "uq_comparisons_one_repeat",
+        "comparisons",
+        [sa.text("least(response_a_id, response_b_id)"), sa.text("greatest(response_a_id, response_b_id)")],
+        unique=True,
+        postgresql_where=sa.text("purpose = 'repeat' AND status <> 'withdrawn'"),
+    )
     op.create_index(
         "ix_comparisons_waiting",
         "comparisons",
@@ -579,6 +607,11 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_assignments_user_id"), table_name="assignments")
     op.drop_index("ix_assignments_leases", table_name="assignments")
     op.drop_table("assignments")
+    op.drop_index(
+        "uq_comparisons_one_repeat",
+        table_name="comparisons",
+        postgresql_where=sa.text("purpose = 'repeat' AND status <> 'withdrawn'"),
+    )
     op.drop_index("ix_comparisons_waiting", table_name="comparisons", postgresql_where=sa.text("status = 'waiting'"))
     op.drop_index(op.f("ix_comparisons_run_id"), table_name="comparisons")
     op.drop_index(op.f("ix_comparisons_response_b_id"), table_name="comparisons")
@@ -626,6 +659,7 @@ def downgrade() -> None:
     op.drop_table("prompts")
     op.drop_index(op.f("ix_memberships_user_id"), table_name="memberships")
     op.drop_table("memberships")
+    op.drop_table("live_heads")
     op.drop_index(op.f("ix_login_sessions_user_id"), table_name="login_sessions")
     op.drop_table("login_sessions")
     op.drop_table("invitations")

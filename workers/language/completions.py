@@ -1,9 +1,9 @@
 """The shapes of OpenAI's chat completions, and the few fields that Pairloop adds (vLLM's names where they exist)."""
 
 import secrets
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from workers.language.decode import Finish, Request
 from workers.language.model import LanguageModel
@@ -13,6 +13,7 @@ from workers.language.tokens import encode_prompt
 DEFAULT_MAX_TOKENS = 512
 SEEDS = 2**31
 MOST_SCORED = 64
+MOST_READ = 16
 
 
 class Message(BaseModel):
@@ -62,9 +63,10 @@ class ChatRequest(BaseModel):
     stream: bool = False
     stream_options: StreamOptions | None = None
     return_token_ids: bool = False
+    return_features: bool = False
     checkpoint: CheckpointField | None = None
 
-    @field_validator("temperature", "top_p", "n", "stream", "return_token_ids", mode="before")
+    @field_validator("temperature", "top_p", "n", "stream", "return_token_ids", "return_features", mode="before")
     @classmethod
     def _default(cls, value: Any, info: Any) -> Any:
         return cls.model_fields[info.field_name].default if value is None else value
@@ -73,6 +75,12 @@ class ChatRequest(BaseModel):
     @classmethod
     def _stops(cls, stop: Any) -> Any:
         return [] if stop is None else [stop] if isinstance(stop, str) else stop
+
+    @model_validator(mode="after")
+    def _features_come_whole(self) -> Self:
+        if self.return_features and self.stream:
+            raise ValueError("Features exist once an answer is whole; ask for them without stream")
+        return self
 
     @property
     def wants_usage(self) -> bool:
@@ -95,6 +103,22 @@ class ScoreRequest(BaseModel):
     messages: list[Message] = Field(min_length=1)
     responses: list[str] = Field(min_length=1, max_length=MOST_SCORED)
     checkpoint: CheckpointField
+
+
+class Unread(BaseModel):
+    """A response whose features are wanted; its token ids, where it was sampled."""
+
+    messages: list[Message] = Field(min_length=1)
+    response: str
+    prompt_token_ids: list[int] | None = None
+    token_ids: list[int] | None = None
+
+
+class FeaturesRequest(BaseModel):
+    """The body of POST /v1/features: responses that the base model shall read."""
+
+    model: str
+    items: list[Unread] = Field(min_length=1, max_length=MOST_READ)
 
 
 def choice(index: int, text: str, finish: Finish, token_ids: list[int] | None) -> dict[str, Any]:

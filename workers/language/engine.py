@@ -21,11 +21,12 @@ from starlette.concurrency import run_in_threadpool
 
 from app.settings import settings
 from workers.language.checkpoints import Checkpoint, CheckpointRefused
-from workers.language.completions import ChatRequest, ScoreRequest, error
+from workers.language.completions import ChatRequest, FeaturesRequest, ScoreRequest, error
 from workers.language.errors import ContextExceeded, ConversationRefused
 from workers.language.model import LanguageModel
 from workers.language.scheduler import EngineFailed
 from workers.language.serving import Answer, Engine, NotServed, stream, whole
+from workers.reward import features
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,16 @@ def create_app(engine: Engine) -> FastAPI:
         scores = await asyncio.wrap_future(engine.scheduler.between_steps(work))
         engine.requests.labels("200").inc()
         return JSONResponse({"model": body.model, "scores": scores})
+
+    @app.post("/v1/features", response_model=None)
+    async def read_features(body: FeaturesRequest) -> Response:
+        lm = engine.served(body.model)
+        rows = await run_in_threadpool(lambda: [features.row_of(lm, **item.model_dump()) for item in body.items])
+        read = iter(await engine.features(lm, [row for row in rows if row is not None]))
+        engine.requests.labels("200").inc()
+        # A prompt that the model cannot read has no features, and never will have.
+        found = [None if row is None else next(read) for row in rows]
+        return JSONResponse({"model": body.model, "features_from": features.name_of(lm), "features": found})
 
     return app
 

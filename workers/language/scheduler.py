@@ -73,7 +73,7 @@ class Scheduler(threading.Thread):
             self._changed.notify()
 
     def between_steps(self, work: Callable[[], T]) -> Future[T]:
-        """Do something else with the model in this thread, before its next step; the future is cancelled on close."""
+        """Do something else with the model in this thread, one such thing between two steps; cancelled on close."""
         future: Future[T] = Future()
         with self._changed:
             if self._closed:
@@ -111,9 +111,10 @@ class Scheduler(threading.Thread):
                     return
                 dropped, self._dropped = self._dropped, []
                 self._forget(dropped)
-                errands, self._errands = self._errands, []
-            for future, work in errands:
-                _do(future, work)
+                # One at a time, so that streams go on between several.
+                errand = self._errands.pop(0) if self._errands else None
+            if errand is not None:
+                _do(*errand)
             for adapter, batch in list(self._batches.items()):
                 self._guarded(adapter, batch)
 

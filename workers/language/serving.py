@@ -5,7 +5,8 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from workers.language.checkpoints import Checkpoints
 from workers.language.completions import ChatRequest, choice, chunk_choice, error, first_choice, usage
 from workers.language.decode import Event
 from workers.language.errors import ModelUnusable
+from workers.language.logprobs import Row
 from workers.language.model import LanguageModel, load
 from workers.language.scheduler import Job, Scheduler
 from workers.language.tokens import TextStream
+from workers.reward import features
 from workers.reward.scorer import Scorer
 
 log = logging.getLogger(__name__)
@@ -70,6 +73,16 @@ class Engine:
             raise NotServed(404, f"This engine serves {self.base_model}, not {model}. Name the model it serves.")
         return self.lm
 
+    async def features(self, lm: LanguageModel, rows: Sequence[Row]) -> list[str]:
+        """Each row's features by the base model, read in the decode thread a portion at a time between its steps."""
+        found = [""] * len(rows)
+        for portion in features.portions(rows):
+            work = partial(features.read, lm, [rows[index] for index in portion])
+            read = await asyncio.wrap_future(self.scheduler.between_steps(work))
+            for index, one in zip(portion, read, strict=True):
+                found[index] = one
+        return found
+
     def load(self) -> None:
         """Load the model and serve it; remember the sentence if that is impossible."""
         try:
@@ -84,6 +97,7 @@ class Answer:
 
     def __init__(self, engine: Engine, lm: LanguageModel, body: ChatRequest, adapter: str | None) -> None:
         self.engine = engine
+        self.lm = lm
         self.body = body
         self.id = f"chatcmpl-{uuid.uuid4().hex}"
         self.created = int(time.time())
@@ -133,6 +147,14 @@ class Answer:
         prompt = {"prompt_token_ids": self.prompt} if self.body.return_token_ids else {}
         return {**self._head("chat.completion"), **prompt, "choices": choices, "usage": self.usage()}
 
+    async def with_features(self, completion: dict[str, Any]) -> dict[str, Any]:
+        """The same with what the base model makes of each answer, whichever checkpoint wrote it."""
+        rows = [features.cut(self.lm, self.prompt, ids) for ids in self.token_ids]
+        read = await self.engine.features(self.lm, rows)
+        for written, one in zip(completion["choices"], read, strict=True):
+            written["features"] = one
+        return {**completion, "features_from": features.name_of(self.lm)}
+
     def chunk(self, choices: list[dict[str, Any]], **more: Any) -> str:
         """One server-sent event of a stream."""
         return f"data: {json.dumps({**self._head('chat.completion.chunk'), 'choices': choices, **more})}\n\n"
@@ -169,8 +191,11 @@ async def whole(answer: Answer, request: Request) -> dict[str, Any] | None:
             if isinstance(news, Exception):
                 raise news
             answer.take(news)
+        completion = answer.completion()
+        if answer.body.return_features:
+            completion = await answer.with_features(completion)
         answer.engine.requests.labels("200").inc()
-        return answer.completion()
+        return completion
     finally:
         answer.close()
 

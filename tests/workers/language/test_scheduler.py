@@ -83,3 +83,19 @@ def test_events_reach_the_job_they_belong_to(tiny: LanguageModel) -> None:
         per_row = [[event.token for event in heard[name] if event.key == place] for place in range(rows)]
         assert all(tokens == per_row[0] and tokens for tokens in per_row)
     assert not scheduler._batches
+
+
+def test_one_errand_is_run_between_two_steps(tiny: LanguageModel) -> None:
+    """Somebody who watches an answer appear gets a token after each of the portions that others have read."""
+    order: list[str] = []
+    scheduler = Scheduler(tiny)
+    scheduler.submit(
+        Job([Request(PROMPT, Settings(0.0, max_tokens=9), 1)], None, True, lambda _: order.append("token"))
+    )
+    futures = [scheduler.between_steps(lambda: order.append("errand")) for _ in range(4)]
+    scheduler.start()
+    for future in futures:
+        future.result(timeout=10)
+    scheduler.close()
+    scheduler.join()
+    assert order[:7] == ["errand", "token"] * 3 + ["errand"]
