@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from app.database import open_session
 from app.datasets import exports
 from app.errors import DomainError
+from app.labeling import repeats
 from app.models import FINISHED, Assignment, LoginSession, Project, RateLimit, Run, now
 from app.queue import DEFAULT, TRAIN, queue
 from app.runs import due, fence, live, progress, steps
@@ -131,6 +132,8 @@ def _take_in(run_id: int, ending: Ending, log_file: Path) -> None:
     if ending.result is not None:
         with _ending(run_id) as (session, run):
             steps.trained(session, run, ending.result)
+            if again := repeats.ask_again(session, run):
+                run.message += f" People are asked again about surprising answers: {again}."
         return
     if ending.stop is not None:
         raise PutBack("Its worker was stopped; the next one goes on from the last saved state.")

@@ -80,14 +80,19 @@ class Sampling(Policy):
 
 @dataclass(frozen=True)
 class Labeling(Policy):
-    """What the label page asks: steps of strength (1 to 3), a rationale (off, optional, required), criteria by name."""
+    """What the label page asks: steps of strength (1 to 3), a rationale (off, optional, required), criteria by name.
+
+    `repeats`: how many of the answers that surprised a reward model people are asked about again, at most, after it.
+    """
 
     strengths: int = 3
     rationale: str = "optional"
     criteria: list[str] = field(default_factory=list)
+    repeats: int = 5
 
     def check(self) -> None:
         _whole(self.strengths, "strengths", 1, 3)
+        _whole(self.repeats, "repeats", 0, 100)
         if self.rationale not in ("off", "optional", "required"):
             raise PolicyError(f"rationale must be off, optional or required, not {self.rationale!r}.")
         if not isinstance(self.criteria, list) or not all(isinstance(name, str) and name for name in self.criteria):

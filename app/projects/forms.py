@@ -63,6 +63,7 @@ def changes_from(form: Mapping[str, str]) -> ProjectChanges:
         labeling={
             "strengths": number(form.get("strengths", ""), int, "The steps of strength"),
             "rationale": form.get("rationale") or None,
+            "repeats": number(form.get("repeats", ""), int, "How many surprising answers are asked again"),
             "criteria": [line.strip() for line in form.get("criteria", "").splitlines() if line.strip()],
         },
         retraining={

@@ -36,6 +36,7 @@ class Typed(BaseModel):
     strengths: str = ""
     rationale: str = ""
     criteria: str = ""
+    repeats: str = ""
     every: str = ""
     cron: str = ""
     restricted: str = ""

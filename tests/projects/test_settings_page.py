@@ -35,6 +35,7 @@ def test_every_field_is_saved(client: TestClient, project: Project, bob: User) -
         "strengths": "2",
         "rationale": "required",
         "criteria": "helpful\r\n\r\n honest \r\n",
+        "repeats": "12",
         "every": "50",
         "cron": "0 3 * * *",
     }
@@ -44,7 +45,9 @@ def test_every_field_is_saved(client: TestClient, project: Project, bob: User) -
     assert project.sampling == {
         "temperature": 0.7, "top_p": 0.9, "max_tokens": 64, "stock": 20, "full_distribution": 0.0
     }  # fmt: skip
-    assert project.labeling == {"strengths": 2, "rationale": "required", "criteria": ["helpful", "honest"]}
+    assert project.labeling == {
+        "strengths": 2, "rationale": "required", "criteria": ["helpful", "honest"], "repeats": 12
+    }  # fmt: skip
     assert project.retraining == {"every": 50, "cron": "0 3 * * *"}
     assert "Saved." in client.get(answer.headers["location"]).text
 
@@ -76,6 +79,8 @@ def test_an_empty_field_means_the_default(client: TestClient, project: Project, 
         ({"strengths": "7"}, "strengths must be a number from 1 to 3, not 7."),
         ({"rationale": "perhaps"}, "rationale must be off, optional or required"),
         ({"criteria": "a\na"}, "each of them once"),
+        ({"repeats": "few"}, "How many surprising answers are asked again must be a whole number, such as 3"),
+        ({"repeats": "101"}, "repeats must be a number from 0 to 100, not 101."),
         ({"every": "0"}, "every must be a number from 1"),
         ({"cron": "nightly"}, "cron must have five fields"),
     ],

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 
 from app.checkpoints import checkpoints
 from app.database import open_session
-from app.models import Checkpoint, Project, RunMetric, User
+from app.models import Checkpoint, Comparison, Project, RunMetric, User
 from app.runs import fence, runs
 from app.settings import settings
 from tests.pairs import make_answer, make_comparison, make_prompt
@@ -95,6 +95,20 @@ def test_a_reward_model_that_fails_its_gate_stays_a_candidate_unless_forced(proj
         forced = checkpoints.promoted(session, project.id, "reward")
         assert forced is not None
         assert forced.gate == {**BAD, "forced": True}
+
+
+def test_people_are_asked_again_about_what_surprised_a_reward_model(project: Project, child: list[str]) -> None:
+    with open_session() as session:
+        (pair,) = session.scalars(select(Comparison)).all()
+    surprising = [{"comparison": str(pair.id), "probability": 0.02}]
+    child[0] = f"say(type='result', result={ {**RESULT, 'surprising': surprising}!r})"
+    first, second = start(project), start(project)
+    work_until_idle()
+    assert state(first).message == f"{GOOD['why']} People are asked again about surprising answers: 1."
+    assert state(second).message == GOOD["why"], "it waits already"
+    with open_session() as session:
+        (repeat,) = session.scalars(select(Comparison).where(Comparison.purpose == "repeat")).all()
+        assert (repeat.response_a_id, repeat.status, repeat.run_id) == (pair.response_a_id, "waiting", first)
 
 
 def test_the_childs_own_sentence_is_the_runs_error(project: Project, child: list[str]) -> None:
