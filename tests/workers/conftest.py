@@ -1,4 +1,4 @@
-"""Small models for tests: `tiny` itself, and random Llama-, Qwen2- and GPT-2-like ones with its tokenizer."""
+"""Small models for tests: `tiny` itself, and random ones of several families with its tokenizer."""
 
 import torch
 
@@ -14,6 +14,10 @@ from typing import Any  # noqa: E402
 import pytest  # noqa: E402
 import uvicorn  # noqa: E402
 from transformers import (  # noqa: E402
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GenerationConfig,
     GPT2Config,
     GPT2LMHeadModel,
@@ -29,7 +33,13 @@ from workers.language.model import LanguageModel, load  # noqa: E402
 from workers.language.serving import Engine  # noqa: E402
 
 SHAPE: dict[str, Any] = {"vocab_size": 99, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+FAMILIES = ("llama", "qwen2", "gpt2", "gemma2", "gemma3")
 DEEP: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
+
+
+# Every second block sees the last twelve tokens only.
+WINDOWED: dict[str, Any] = {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 12}
+WINDOWED["layer_types"] = ["sliding_attention", "full_attention", "sliding_attention"]
 
 
 def random_model(kind: str) -> LanguageModel:
@@ -39,6 +49,21 @@ def random_model(kind: str) -> LanguageModel:
         "llama": lambda: LlamaForCausalLM(LlamaConfig(**SHAPE, **DEEP, num_key_value_heads=2)),
         "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SHAPE, **DEEP, num_key_value_heads=2)),
         "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**SHAPE, n_embd=32, n_layer=3, n_head=4, n_positions=256)),
+        # Tied embeddings and both caps: on attention, where a query's scale is its own, and on the logits.
+        "gemma2": lambda: Gemma2ForCausalLM(
+            Gemma2Config(
+                **SHAPE,
+                **DEEP,
+                **WINDOWED,
+                query_pre_attn_scalar=5,
+                attn_logit_softcapping=3.0,
+                final_logit_softcapping=4.0,
+            )
+        ),
+        # Embeddings of its own for the output, a norm on queries and keys, two kinds of positions.
+        "gemma3": lambda: Gemma3ForCausalLM(
+            Gemma3TextConfig(**SHAPE, **DEEP, **WINDOWED, query_pre_attn_scalar=5, tie_word_embeddings=False)
+        ),
     }
     network = families[kind]()
     with torch.no_grad():
@@ -71,7 +96,7 @@ def tiny(shared_tiny: LanguageModel) -> Iterator[LanguageModel]:
     assert not shared_tiny.hooks
 
 
-@pytest.fixture(params=["llama", "qwen2", "gpt2"])
+@pytest.fixture(params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> LanguageModel:
     """One model of each family."""
     return random_model(request.param)

@@ -173,17 +173,22 @@ class Batch:
             prompt = tuple(row.request.prompt)
             if prompt not in prompts:
                 more = [*prompts, prompt]
-                shared = _shared(more)
+                shared = self._shared(more)
                 if prompts and shared + len(more) * (max(map(len, more)) - shared) > SLICE:
                     break
                 prompts = more
             taken += 1
         rows, self._unread = self._unread[:taken], self._unread[taken:]
-        shared = _shared(prompts)
+        shared = self._shared(prompts)
         group = _Group(rows, prompts, shared, self._new_cache([0]))
         if not shared:
             group.cache = self._new_cache(group.padding)
         return group
+
+    def _shared(self, prompts: Sequence[tuple[int, ...]]) -> int:
+        """How many tokens are read once for all; none where the padding after them would fill an attention window."""
+        window = getattr(self.lm.model.config, "sliding_window", None)
+        return _shared(prompts) if window is None or max(map(len, prompts)) <= window else 0
 
     def _new_cache(self, padding: Sequence[int]) -> RowCache:
         return RowCache(self.lm.model.config.num_hidden_layers, padding)

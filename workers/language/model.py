@@ -9,6 +9,7 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from workers.language.errors import ModelUnusable
 # torch and transformers take seconds to import; a model that is ready is reported without them.
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from workers.language.adapters import Adapter
 
@@ -28,7 +30,8 @@ HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*"]
 HUB_FILES += ["special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template*"]
 DEFAULT_CONTEXT = 2048
-# For a base model without a chat template: plain turns, each answer closed by the end-of-text token.
+# For a base model without a chat template: plain turns, each answer closed by the end-of-text token. A model whose
+# tokenizer begins every text with a token of its own was trained to see it there.
 DEFAULT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}"
     "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n\\n' }}{% endfor %}"
@@ -56,9 +59,11 @@ class LanguageModel:
         return self.model.base_model
 
     @property
-    def head(self) -> Any:
-        """The output layer: hidden states [..., D] to logits [..., V]."""
-        return self.model.get_output_embeddings()
+    def head(self) -> Callable[[Tensor], Tensor]:
+        """The output layer, with the model's own cap on its logits: hidden states [..., D] to logits [..., V]."""
+        linear: Callable[[Tensor], Tensor] = self.model.get_output_embeddings()
+        cap = getattr(self.model.config, "final_logit_softcapping", None)
+        return linear if cap is None else lambda states: (linear(states) / cap).tanh() * cap
 
 
 def prepare(name: str) -> Path | None:
@@ -102,11 +107,11 @@ def load(name: str, dtype: str = "auto") -> LanguageModel:
         network, tokenizer = tiny.model(), tiny.tokenizer()
     else:
         network, tokenizer = _read_directory(name, directory, kind)
-        _check_head(name, network)
     network = network.to(device=device, dtype=kind).eval().requires_grad_(False)
     if tokenizer.chat_template is None:
-        tokenizer.chat_template = DEFAULT_TEMPLATE
-    return LanguageModel(
+        begins = tokenizer.bos_token_id is not None and tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
+        tokenizer.chat_template = ("{{ bos_token }}" if begins else "") + DEFAULT_TEMPLATE
+    lm = LanguageModel(
         name=name,
         model=network,
         tokenizer=tokenizer,
@@ -115,6 +120,11 @@ def load(name: str, dtype: str = "auto") -> LanguageModel:
         device=device,
         dtype=kind,
     )
+    if directory is not None:
+        from workers.language import probe
+
+        probe.check(lm)
+    return lm
 
 
 def _read_directory(name: str, directory: Path, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -141,27 +151,22 @@ def _read_directory(name: str, directory: Path, dtype: torch.dtype) -> tuple[Any
     return network, tokenizer
 
 
-def _check_head(name: str, network: Any) -> None:
-    """Refuse a model that does more after its trunk than one linear layer (logit caps, scales): log-probabilities
-    are computed from hidden states and that layer alone, and would be wrong without a word."""
-    import torch
-
-    with torch.inference_mode():
-        ids = torch.tensor([[1, 2]])
-        hidden = network.base_model(ids)[0]
-        whole, ours = network(ids).logits.float(), network.get_output_embeddings()(hidden).float()
-    if not torch.allclose(whole, ours, rtol=1e-3, atol=1e-3):
-        raise ModelUnusable(f"The model {name} changes its logits after the output layer. Choose a model without that.")
-
-
 def _turn_closers(name: str, network: Any, tokenizer: Any) -> frozenset[int]:
     """The ids that close a turn: what the configuration says, and what the chat template writes after an answer."""
     stated = network.generation_config.eos_token_id if network.generation_config is not None else None
     found = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])}
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "ANSWER"}]
-    _, _, after = tokenizer.apply_chat_template(turns, tokenize=False).rpartition("ANSWER")
+    try:
+        _, said, after = tokenizer.apply_chat_template(turns, tokenize=False).rpartition("ANSWER")
+    except Exception as error:
+        # A template is a program that came with the model; what it raises is up to its author.
+        raise ModelUnusable(
+            f"The chat template of {name} does not accept a user's turn and an answer ({error}). Choose a model for "
+            "chats, or remove its chat template: plain turns are used then."
+        ) from error
     special = {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
-    found |= set([token for token in tokenizer(after, add_special_tokens=False)["input_ids"] if token in special][:1])
+    closing = tokenizer(after if said else "", add_special_tokens=False)["input_ids"]
+    found |= set([token for token in closing if token in special][:1])
     found.discard(None)
     if not found:
         raise ModelUnusable(
