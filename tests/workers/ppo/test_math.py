@@ -78,6 +78,20 @@ def test_both_kl_estimators_have_the_kl_as_their_mean() -> None:
     assert (k3 >= 0).all()
 
 
+def test_places_without_a_token_have_no_kl() -> None:
+    logp, reference = torch.full((2, 3), -1.0), torch.full((2, 3), -3.0)
+    assert ppo.kl_k1(logp, reference, MASK).tolist() == [[2.0, 2.0, 2.0], [2.0, 0.0, 0.0]]
+    assert (ppo.kl_k3(logp, reference, MASK) != 0).tolist() == MASK.tolist()
+
+
+def test_a_token_that_became_impossible_leaves_everything_finite() -> None:
+    there, far = torch.zeros(1, 1), torch.full((1, 1), -500.0)
+    mask = torch.ones(1, 1, dtype=torch.bool)
+    # e^20 = 4.85e8: the log-ratio counts as 20.
+    assert float(ppo.kl_k3(far, there, mask)) == pytest.approx(math.exp(20) - 1 - 20, rel=1e-6)
+    assert float(ppo.policy_loss(there, far, -there - 1, mask, 0.2, 1).loss) == pytest.approx(math.exp(20), rel=1e-6)
+
+
 def test_the_clipped_loss_by_hand() -> None:
     # Ratios 1.5, 0.5, 1.1 with advantages 2, -1, 3, clip 0.2: min(3, 2.4), min(-0.5, -0.8), 3.3; over 4 tokens.
     logp = torch.tensor([[1.5, 0.5, 1.1, 9.0]]).log()
@@ -132,7 +146,12 @@ def test_the_value_head_is_ridge_regression_and_judges_before_it_learns() -> Non
         head = head.learn(hidden, targets, mask)
     # 1,200 tokens weighted 1 + 0.8 + ... = 4.66 times against a ridge of 500: 8 % shrinkage.
     assert ppo.explained_variance(head.predict(hidden, mask), targets, mask) > 0.98
-    x = head._features(hidden, mask)
+    assert head.scale.tolist() == pytest.approx([one + 1e-3 for one in hidden.view(-1, 4).std(0).tolist()])
+    # Scaled features, a constant, and the position in 30: -1, -14/15, … 14/15.
+    x = torch.cat(
+        [hidden / head.scale, torch.ones(40, 30, 1), torch.arange(-1, 1, 1 / 15).expand(40, 30)[..., None]], 2
+    )
+    x = x.view(-1, 6).double()
     memory = sum(0.8**k for k in range(12))
     expected = torch.linalg.solve(memory * x.T @ x + 500 * torch.eye(6), memory * x.T @ targets[mask].double())
     torch.testing.assert_close(head.weights, expected)
@@ -175,6 +194,12 @@ def test_the_controllers_first_step_by_hand() -> None:
     after = ppo.KlController(0.05).update(3.0, 6.0)
     assert after.beta == pytest.approx(0.05 * math.exp(0.6))
     assert after.speed == pytest.approx(1.5)
+    # One nat more: speed (1.5 + 4 - 3) / 2 = 1.25, forecast 4 + 4 * 1.25 = 9 again.
+    assert after.update(4.0, 6.0).speed == pytest.approx(1.25)
+    assert after.update(4.0, 6.0).beta == pytest.approx(after.beta * math.exp(0.6))
+    # However far off: by a factor of e^1.2 up, and of e^-0.1 down, at most.
+    assert ppo.KlController(0.05, 90.0, 0.0).update(90.0, 6.0).beta == pytest.approx(0.05 * math.exp(1.2))
+    assert ppo.KlController(0.05, 9.0, 0.0).update(0.0, 6.0).beta == pytest.approx(0.05 * math.exp(-0.1))
     # Standing still at 3, half the target: beta * exp(-0.1 * 0.5).
     assert ppo.KlController(0.05, 3.0, 0.0).update(3.0, 6.0).beta == pytest.approx(0.05 * math.exp(-0.05))
 

@@ -72,6 +72,19 @@ def test_a_fold_never_sees_its_own_labels(monkeypatch: pytest.MonkeyPatch) -> No
     assert not np.allclose(before.delta[fold != 0], after.delta[fold != 0])
 
 
+def test_the_ridge_is_the_one_that_predicts_unseen_prompts_best() -> None:
+    """A weak one where answers follow the features; where they are chance, one that lets nothing through."""
+    prior = np.array([0.0])
+    differences, outcomes, _ = answers(300, 3, 6, np.array([0.0]))
+    assert cross_validate(differences, outcomes, np.arange(300) % 5, prior, 0.0).ridge <= 1.0
+    low = np.random.default_rng(7).integers(0, 2, 300) * 2
+    chance = Outcomes(np.arange(300), low, low + 1, np.ones(300))
+    found = cross_validate(np.random.default_rng(8).normal(size=(300, 40)), chance, np.arange(300) % 5, prior, 0.0)
+    assert found.ridge == head.RIDGES[0]
+    # Nothing let through is a coin's loss, ln 2.
+    assert found.losses[found.ridge] == pytest.approx(np.log(2), abs=0.01)
+
+
 def test_out_of_fold_predictions_of_pure_noise_are_at_chance() -> None:
     rng = np.random.default_rng(5)
     right = 0
