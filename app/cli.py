@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import __version__
 from app.accounts.commands import commands as accounts
+from app.checkpoints.commands import commands as checkpoints
 from app.datasets.commands import commands as datasets
 from app.prompts.commands import commands as prompts
 from app.runs.commands import commands as runs
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for room in (accounts, prompts, datasets, runs, simulation):
+for room in (accounts, prompts, datasets, runs, checkpoints, simulation):
     app.add_typer(room)
 
 # They make their own database, need none, or go through the HTTP API.

@@ -25,6 +25,7 @@ PROMISED = {
     "create-token",
     "import",
     "export",
+    "export-reward",
     "simulate",
     "run",
 }
