@@ -1,5 +1,6 @@
 """The queue on Postgres (procrastinate): jobs enqueued by name in the caller's own transaction."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import procrastinate
 import psycopg
 from procrastinate.schema import SchemaManager, migrations_path
 from procrastinate.types import TimeDeltaParams
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
@@ -65,6 +67,18 @@ def enqueue(
     later: TimeDeltaParams | None = {"seconds": delay_seconds} if delay_seconds else None
     job = _enqueuer.configure_task(task, queue=queue_name, lock=lock, connection=connection, schedule_in=later)
     job.defer(**arguments)
+
+
+def is_waiting(session: Session, task: str, **arguments: Any) -> bool:
+    """Whether such a job waits already; two transactions at once may both hear no."""
+    found = session.scalar(
+        text(
+            "select 1 from jobs.procrastinate_jobs "
+            "where task_name = :task and status = 'todo' and args = cast(:arguments as jsonb) limit 1"
+        ),
+        {"task": task, "arguments": json.dumps(arguments)},
+    )
+    return found is not None
 
 
 def upgrade_queue_schema() -> list[str]:

@@ -1,6 +1,6 @@
 """One function per job, the periodic ones, and the rescue of what a dead worker left behind; never torch.
 
-The web puts jobs on the queue by these names: `train`, `sample`, `export`, `refill`.
+The web puts jobs on the queue by these names: `train`, `sample`, `export`, `refill`, `live_head`.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from app.database import open_session
 from app.datasets import exports
 from app.errors import DomainError
 from app.labeling import repeats
+from app.live_head import heads
 from app.models import FINISHED, Assignment, LoginSession, Project, RateLimit, Run, now
 from app.queue import DEFAULT, TRAIN, queue
 from app.runs import due, fence, live, progress, steps
@@ -27,6 +28,7 @@ from app.runs.progress import Cancelled, Failed, PutBack
 from app.settings import settings
 from workers import artifacts, launch, pairs, specs
 from workers.launch import Ending, Stop
+from workers.live_head import missing, refit
 
 log = logging.getLogger(__name__)
 
@@ -187,6 +189,18 @@ def refill(project_id: int) -> None:
             live.announce(session, project_id)
 
 
+@queue.task(name="live_head", queue=DEFAULT)
+def live_head(project_id: int) -> None:
+    """Fit a project's live head to its answers."""
+    refit.refit(project_id)
+
+
+@queue.task(name="features", queue=DEFAULT)
+def features(project_id: int) -> None:
+    """Have the engine read some responses that the live head does not know."""
+    missing.read_some(project_id)
+
+
 # A queueing_lock keeps one of each waiting; together with `lock` or `retry` it would block itself for ever.
 @queue.periodic(cron="* * * * *")
 @queue.task(name="every_minute", queue=DEFAULT, queueing_lock="every_minute")
@@ -197,6 +211,7 @@ def every_minute(timestamp: int) -> None:
     with open_session() as session:
         for project in session.query(Project).filter(Project.archived_at.is_(None)):
             due.stock_may_be_low(session, project)
+            heads.look_after(session, project)
     with open_session() as session:
         over = (Assignment.status == "leased") & (Assignment.leased_until < now() - timedelta(minutes=1))
         session.execute(update(Assignment).where(over).values(status="expired"))

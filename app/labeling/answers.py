@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.accounts.access import Access
 from app.errors import BadInput, Conflict, Gone, NotFound
 from app.labeling import leases
+from app.live_head import heads
 from app.messages import check_storable
 from app.models import DECISIVE, FLAGS, VERDICTS, Answer, Assignment, Comparison, GuidelineVersion, Snapshot, now
 from app.models import SnapshotAnswer as Held
@@ -105,6 +106,7 @@ def undo(session: Session, access: Access, assignment_id: int) -> Answer:
     session.delete(answer)
     session.flush()
     _settle(session, access, comparison)
+    heads.fit_soon(session, access.project.id)
     assignment.claimed_at = now()
     try:
         leases.reopen(session, access, assignment)
@@ -134,6 +136,7 @@ def correct(session: Session, access: Access, answer_id: int, spoken: Spoken) ->
         answer.updated_at = now()
         session.flush()
         _settle(session, access, answer.comparison)
+        heads.fit_soon(session, access.project.id)
     return answer
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, ColumnElement, case, cast, exists, func, lite
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.live_head import heads
 from app.models import DECISIVE, Answer, Comparison, Project, Prompt, Run, now
 from app.models.policies import Retraining, Sampling
 from app.runs import live, steps
@@ -23,6 +24,7 @@ def after_answer(session: Session, project: Project) -> None:
     if policy.every is not None and new_answers(session, project.id, at_most=policy.every) >= policy.every:
         _start_chain(session, project, "labels")
     stock_may_be_low(session, project)
+    heads.fit_soon(session, project.id)
 
 
 def new_answers(session: Session, project_id: int, at_most: int | None = None) -> int:

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.checkpoints import checkpoints
+from app.live_head import heads
 from app.models import DECISIVE, Answer, Assignment, Checkpoint, Comparison, Project, Prompt, Run, now
 from app.models.policies import Retraining, Sampling
 from app.runs import due, steps
@@ -31,6 +32,8 @@ class Loop:
     under_way: list[Run]
     alive: frozenset[str]
     sentence: str
+    estimate: str
+    """What the live head says of the answers so far."""
 
 
 def of(session: Session, project: Project) -> Loop:
@@ -63,6 +66,7 @@ def of(session: Session, project: Project) -> Loop:
         under_way=under_way,
         alive=_alive(session, project, under_way),
         sentence=_next(session, project, under_way, waiting[0], answers[0], new),
+        estimate=heads.sentence(heads.find(session, project.id)),
     )
 
 

@@ -46,7 +46,8 @@ def test_a_chain_starts_at_every_nth_decisive_answer(session: Session, project: 
     assert (chain.trigger, chain.status) == ("labels", "queued")
     (step,) = runs(session, "reward")
     assert step.parent_id == chain.id
-    jobs = session.execute(text("select task_name, queue_name, args from jobs.procrastinate_jobs")).all()
+    others = "select task_name, queue_name, args from jobs.procrastinate_jobs where task_name <> 'live_head'"
+    jobs = session.execute(text(others)).all()
     assert [tuple(job) for job in jobs] == [("train", "train", {"run_id": step.id})]
 
 
