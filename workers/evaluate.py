@@ -8,24 +8,22 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-import torch
 
 from app.runs.hyper import EvaluateHyper
 from workers import artifacts
+from workers.drift import OFTEN, measure
 from workers.iteration import Context, IterationSpec, Parent, Stopped
 from workers.language import adapters
 from workers.language.decode import Sampled, generate
 from workers.language.errors import Stopped as SamplingStopped
-from workers.language.logprobs import response_logprobs
 from workers.language.model import LanguageModel, load
 from workers.language.sampling import Settings
 from workers.language.tokens import decode
-from workers.ppo.judge import OFTEN
-from workers.ppo.math import distinct_share, kl_k1
+from workers.ppo.math import distinct_share
 from workers.prompts import Prompt, for_judging, read_prompts
 from workers.reward import head
 from workers.reward.loss import Floats, Outcomes, sigmoid
-from workers.reward.model import RewardModel, batches, load_reward, score_all
+from workers.reward.model import RewardModel, load_reward, score_all
 from workers.reward.report import wilson_clustered
 
 SEED, KL_SEED = 800_000_011, 900_000_011
@@ -73,7 +71,7 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
             raise Stopped from None
         context.report("evaluate", number, len(contestants) + 1, {"reward": float(answers[name].scores.mean())})
     # 2. How far is the candidate from the base model? Over the whole distribution, as PPO's budget means it.
-    kl = _kl(lm, prompts, hyper, spec.seed)
+    kl = measure(lm, "candidate", prompts, len(prompts), hyper.max_new_tokens, KL_SEED + spec.seed).kl
     # 3. Who wins?
     candidate, base, opponent = answers["candidate"], answers["base"], answers.get("opponent", answers["base"])
     metrics = _metrics(candidate, opponent, base) | {"kl": kl}
@@ -163,22 +161,6 @@ def _answer(
         distinct=distinct_share([several[0].token_ids for several in drawn]),
         texts=[decode(lm, several[0].token_ids) for several in drawn],
     )
-
-
-def _kl(lm: LanguageModel, prompts: Sequence[Prompt], hyper: EvaluateHyper, seed: int) -> float:
-    """Return the candidate's mean KL to the base model in nats per answer, over its own whole distribution."""
-    settings = Settings(1.0, 1.0, hyper.max_new_tokens)
-    drawn = generate(lm, [prompt.ids for prompt in prompts], 1, settings, KL_SEED + seed, "candidate")
-    rows = [(one.prompt_ids, one.token_ids) for (one,) in drawn]
-    total = 0.0
-    with torch.no_grad():
-        for batch in batches(rows, 16):
-            some = [rows[index] for index in batch]
-            with adapters.using(lm, "candidate"):
-                logp, mask = response_logprobs(lm, some)
-            reference, _ = response_logprobs(lm, some)
-            total += float(kl_k1(logp, reference, mask).sum())
-    return total / len(rows)
 
 
 def _metrics(candidate: Answers, opponent: Answers, base: Answers) -> dict[str, float]:

@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any, Protocol, Self, TypeVar
 
-from app.runs.hyper import HYPER, Hyper
+from app.runs.hyper import HYPER
+from app.runs.typed_settings import Hyper
 
 STOPPED = 75
 """Exit status of a run that saved its state and can go on (EX_TEMPFAIL of sysexits.h)."""
@@ -115,7 +116,7 @@ class IterationSpec:
 
     def _check_needs(self) -> None:
         needs: dict[str, Source | Parent | None] = {"prompts": self.prompts, "parents.reward": self.parents.reward}
-        if self.kind == "reward":
+        if self.kind in ("reward", "dpo"):
             needs = {"snapshot": self.snapshot}
         elif self.kind == "evaluate":
             needs["candidate"] = self.candidate
@@ -180,6 +181,10 @@ def run_iteration(spec: IterationSpec, context: Context) -> dict[str, Any]:
         from workers.ppo import train as ppo
 
         return ppo.run(spec, context)
+    if spec.kind == "dpo":
+        from workers.dpo import train as dpo
+
+        return dpo.run(spec, context)
     from workers import evaluate
 
     return evaluate.run(spec, context)

@@ -32,10 +32,11 @@ def write(session: Session, run: Run) -> str:
     project = session.get_one(Project, run.project_id)
     parents = _parents(session, run)
     snapshot = None
-    if run.kind == "reward":
+    if run.kind in ("reward", "dpo"):
         # Simulated answers are learnt from as well: their figures are the proof that the loop works.
         snapshot = snapshots.take(session, project, Filters(simulated=True))
         run.snapshot_id = snapshot.id
+    if run.kind == "reward":
         # What is in the snapshot is counted: the retraining policy waits for answers that came after it.
         steps.take_count(session, run)
     elif parents["reward"] is not None:
@@ -60,8 +61,8 @@ def write(session: Session, run: Run) -> str:
 
 
 def _parents(session: Session, run: Run) -> dict[str, Checkpoint | None]:
-    """The reward model that scores and the policy in use; a `reward` run starts from the base model alone."""
-    if run.kind == "reward":
+    """The reward model that scores and the policy in use; `reward` and `dpo` runs start from the base model alone."""
+    if run.kind in ("reward", "dpo"):
         return {"reward": None, "policy": None}
     named = run.params.get("reward")
     reward = session.get(Checkpoint, int(named)) if named else checkpoints.promoted(session, run.project_id, "reward")

@@ -15,7 +15,7 @@ commands = typer.Typer()
 )
 def run(
     project: Slug,
-    kind: Annotated[str, typer.Option(help="chain, sample, reward, ppo, evaluate or another kind of run.")],
+    kind: Annotated[str, typer.Option(help="The kind of run: chain, sample, reward, ppo, dpo or evaluate.")],
     token: Token,
     url: Url = HERE,
     params: Annotated[str, typer.Option(help="The run's parameters, as JSON.")] = "{}",

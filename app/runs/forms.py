@@ -6,9 +6,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from app.runs.hyper import HYPER
+from app.runs.steps import AFTER
 
-STARTED = ("chain", "sample", "reward", "ppo", "evaluate")
-STEPS = {"chain": tuple(HYPER), "reward": ("reward",), "ppo": ("ppo",), "evaluate": ("evaluate",), "sample": ()}
+STARTED = ("chain", "sample", "reward", "ppo", "dpo", "evaluate")
+STEPS = {"chain": tuple(AFTER), "sample": (), **{kind: (kind,) for kind in HYPER}}
 """Whose settings each form shows."""
 PRESETS = tuple(next(iter(HYPER.values())).presets)
 
@@ -43,7 +44,7 @@ def settings_of(kind: str, base_model: str) -> list[Setting]:
 
 def _label(name: str) -> str:
     words = name.replace("_", " ").capitalize()
-    for short in ("KL", "EOS", "GAE", "LoRA"):
+    for short in ("KL", "EOS", "GAE", "RLOO", "LoRA"):
         words = re.sub(rf"\b{short}\b", short, words, flags=re.IGNORECASE)
     return words
 

@@ -4,12 +4,10 @@ Standard library only, because the web makes its forms from these classes and th
 numbers come from is written in docs/experiments.md.
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass, field, fields, replace
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-TINY = "tiny"
+from app.runs.typed_settings import Hyper
 
 
 def _number(default: float, description: str, low: float, high: float) -> Any:
@@ -19,65 +17,6 @@ def _number(default: float, description: str, low: float, high: float) -> Any:
 
 def _choice(default: str, description: str, choices: tuple[str, ...]) -> Any:
     return field(default=default, metadata={"description": description, "choices": choices})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hyper:
-    """What every kind of training run shares: reading, checking and writing its settings."""
-
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"standard": {}}
-    tiny: ClassVar[dict[str, Any]] = {}
-
-    @classmethod
-    def preset(cls, base_model: str, name: str = "standard") -> Self:
-        """Return the defaults for a base model: the named preset, or what `tiny` needs to finish in seconds."""
-        if name not in cls.presets:
-            raise ValueError(f"There is no preset {name!r}; choose one of {', '.join(cls.presets)}.")
-        return replace(cls(), **(cls.tiny if base_model == TINY else cls.presets[name]))
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any], base_model: str) -> Self:
-        """Return the base model's defaults with `values` in their place, checked.
-
-        Raises ValueError with a sentence for an unknown name, a wrong type or a number out of range.
-        """
-        known = {f.name: f for f in fields(cls)}
-        for name in values:
-            if name not in known:
-                raise ValueError(f"There is no setting {name!r}; the settings are {', '.join(known)}.")
-        checked = {name: _typed(known[name], value) for name, value in values.items()}
-        hyper = replace(cls.preset(base_model), **checked)
-        hyper.validate()
-        return hyper
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as a JSON object that `from_json` reads back."""
-        return asdict(self)
-
-    def validate(self) -> None:
-        """Raise ValueError with a sentence that says which setting is out of its range."""
-        for one in fields(self):
-            value = getattr(self, one.name)
-            choices = one.metadata.get("choices")
-            if choices is not None:
-                if value not in choices:
-                    raise ValueError(f"{one.name} must be one of {', '.join(choices)}; it is {value!r}.")
-            elif not one.metadata["low"] <= value <= one.metadata["high"]:
-                low, high = one.metadata["low"], one.metadata["high"]
-                raise ValueError(f"{one.name} must lie between {low:g} and {high:g}; it is {value:g}.")
-
-
-def _typed(one: Field[Any], value: Any) -> Any:
-    """Accept a number where a number is due (a whole one for an int field) and text where text is due."""
-    if one.type is str:
-        if isinstance(value, str):
-            return value
-        raise ValueError(f"{one.name} must be text; it is {value!r}.")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{one.name} must be a number; it is {value!r}.")
-    if one.type is int and value != int(value):
-        raise ValueError(f"{one.name} must be a whole number; it is {value!r}.")
-    return int(value) if one.type is int else float(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +94,13 @@ class PpoHyper(Hyper):
     )
     kl_budget: float = _number(6.0, "How far it may move at most: no point beyond this is kept.", 0.01, 100.0)
     kl_coefficient: float = _number(0.05, "Price of one nat at the start, in standard deviations of reward.", 0.0, 10.0)
-    gae_lambda: float = _number(0.95, "How far the reward at the end reaches back over the tokens.", 0.0, 1.0)
+    advantage: str = _choice(
+        "gae",
+        "What an answer is measured against: the value that was expected at each of its tokens (gae), or the mean of "
+        "the other answers to its prompt (rloo).",
+        ("gae", "rloo"),
+    )
+    gae_lambda: float = _number(0.95, "With gae: how far the reward at the end reaches back over the tokens.", 0.0, 1.0)
     clip: float = _number(
         0.2, "How far a token's probability may move in one update before it stops counting.", 0.01, 1.0
     )
@@ -165,6 +110,13 @@ class PpoHyper(Hyper):
     )
     evaluate_every: int = _number(2, "After how many updates the held-out prompts are answered.", 1, 1000)
     heldout_answers: int = _number(48, "How many answers on held-out prompts each of these looks uses.", 4, 4096)
+    patience: int = _number(
+        3,
+        "After how many of these looks in a row without a higher held-out reward the run ends, because from there on "
+        "it mostly learns the reward model's mistakes; 0 means never.",
+        0,
+        1000,
+    )
     save_every: int = _number(
         2, "After how many updates the state is saved, so that a killed run goes on there.", 1, 1000
     )
@@ -196,10 +148,72 @@ class PpoHyper(Hyper):
             raise ValueError(
                 f"batch ({self.batch}) must be a multiple of answers_per_prompt ({self.answers_per_prompt})."
             )
+        if self.advantage == "rloo" and self.answers_per_prompt < 2:
+            raise ValueError(
+                "advantage rloo compares the answers to one prompt: set answers_per_prompt to 2 or more, or choose gae."
+            )
         if self.minibatches > self.batch:
             raise ValueError(f"minibatches ({self.minibatches}) must not exceed batch ({self.batch}).")
         if self.kl_target > self.kl_budget:
             raise ValueError(f"kl_target ({self.kl_target:g}) must not exceed kl_budget ({self.kl_budget:g}).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DpoHyper(Hyper):
+    """Settings of a `dpo` run: the choices teach the policy directly, without a reward model."""
+
+    beta: float = _number(
+        0.1, "How closely the policy is held to the base model: the smaller, the farther it may move.", 0.001, 10.0
+    )
+    label_smoothing: float = _number(0.05, "How likely an answer is taken to be a slip for its opposite.", 0.0, 0.4)
+    strength_margin: float = _number(
+        0.0,
+        "By how many nats more the preferred response must lead for each step of strength above “slightly better”; "
+        "0 treats all choices alike.",
+        0.0,
+        10.0,
+    )
+    epochs: int = _number(3, "How often every answer is seen at most; the run stops earlier by itself.", 1, 100)
+    batch_answers: int = _number(16, "How many compared pairs go into one step.", 1, 1024)
+    learning_rate: float = _number(1e-4, "Step size of the adapters.", 1e-7, 1e-2)
+    rank: int = _number(16, "Rank of the adapters.", 1, 256)
+    alpha: int = _number(32, "Scale of the adapters, as a multiple of 1 / rank.", 1, 1024)
+    train_layers: int = _number(8, "How many of the last layers get adapters; 0 means every layer.", 0, 1000)
+    max_tokens: int = _number(1024, "Prompt and answer together are cut to this many tokens.", 32, 131_072)
+    kl_budget: float = _number(
+        6.0, "How far, in nats per answer, the policy may move from the base model at most.", 0.01, 100.0
+    )
+    evaluate_every: int = _number(
+        8, "After how many steps it looks at the held-out choices and answers the held-out prompts.", 1, 10_000
+    )
+    heldout_answers: int = _number(48, "How many answers on held-out prompts each of these looks uses.", 4, 4096)
+    max_new_tokens: int = _number(64, "How long these answers may get, in tokens.", 1, 8192)
+    patience: int = _number(
+        2,
+        "After how many of these looks in a row without a lower held-out loss the run ends, because from there on it "
+        "learns the choices by heart; 0 means never.",
+        0,
+        1000,
+    )
+    save_every: int = _number(
+        8, "After how many steps the state is saved, so that a killed run goes on there.", 1, 10_000
+    )
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "standard": {},
+        "quick": {"epochs": 1},
+        "thorough": {"epochs": 5, "train_layers": 0, "heldout_answers": 96},
+    }
+    tiny: ClassVar[dict[str, Any]] = {
+        "batch_answers": 8,
+        "learning_rate": 2e-3,
+        "rank": 4,
+        "alpha": 8,
+        "train_layers": 1,
+        "max_new_tokens": 16,
+        "evaluate_every": 4,
+        "save_every": 1,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,5 +237,10 @@ class EvaluateHyper(Hyper):
     tiny: ClassVar[dict[str, Any]] = {"prompts": 16, "max_new_tokens": 16}
 
 
-HYPER: dict[str, type[Hyper]] = {"reward": RewardHyper, "ppo": PpoHyper, "evaluate": EvaluateHyper}
+HYPER: dict[str, type[Hyper]] = {
+    "reward": RewardHyper,
+    "ppo": PpoHyper,
+    "dpo": DpoHyper,
+    "evaluate": EvaluateHyper,
+}
 """The settings of each kind of training run."""

@@ -44,6 +44,11 @@ FORMS = {
     "sample": (_("Pairs"), _("The policy in use writes two answers to each prompt."), _("Write pairs")),
     "reward": (_("Reward model"), _("Learn from all answers which one people prefer."), _("Train reward model")),
     "ppo": (_("Policy"), _("Let the reward model guide the policy. It stays a candidate."), _("Train policy with PPO")),
+    "dpo": (
+        _("Policy, without a reward model"),
+        _("Learn from all answers directly (DPO), to compare with PPO. It stays a candidate."),
+        _("Train policy with DPO"),
+    ),
     "evaluate": (_("Evaluation"), _("Compare a candidate with the policy in use."), _("Evaluate candidate")),
 }
 

@@ -9,14 +9,16 @@ from app import engine
 from app.checkpoints import checkpoints
 from app.errors import BadInput
 from app.models import DECISIVE, Answer, Project, Prompt
-from app.runs.hyper import HYPER, Hyper
-from app.runs.steps import NAMES
+from app.runs.hyper import HYPER
+from app.runs.steps import AFTER, NAMES
+from app.runs.typed_settings import Hyper
 
 TRAINING = {"force", "hyper", "preset", "seed"}
 PARAMS: dict[str, set[str]] = {
     "sample": {"comparisons"},
     "reward": TRAINING,
     "ppo": TRAINING | {"reward"},
+    "dpo": TRAINING,
     "evaluate": TRAINING | {"checkpoint", "reward"},
     "chain": TRAINING,
 }
@@ -36,13 +38,13 @@ def checked(session: Session, project: Project, kind: str, params: dict[str, Any
         _check_sample(session, project, params)
     elif kind == "chain":
         chosen = params.get("hyper", {})
-        if not isinstance(chosen, dict) or not set(chosen) <= set(HYPER):
+        if not isinstance(chosen, dict) or not set(chosen) <= set(AFTER):
             raise BadInput('A chain\'s hyper is an object of settings by step, such as {"ppo": {"updates": 8}}.')
-        for step in HYPER:
+        for step in AFTER:
             _check_hyper(step, project, {**params, "hyper": chosen.get(step, {})})
     else:
         _check_hyper(kind, project, params)
-    if kind in ("reward", "chain"):
+    if kind in ("reward", "dpo", "chain"):
         _check_answers(session, project)
     if kind in ("ppo", "evaluate"):
         params = {**params, **_parents(session, project, kind, params)}
@@ -105,6 +107,6 @@ def _parents(session: Session, project: Project, kind: str, params: dict[str, An
             else checkpoints.newest_candidate(session, project.id, "policy")
         )
         if candidate is None:
-            raise BadInput("There is no candidate to evaluate. Train a policy with PPO first.")
+            raise BadInput("There is no candidate to evaluate. Train a policy with PPO or DPO first.")
         found["checkpoint"] = str(candidate.id)
     return found

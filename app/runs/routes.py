@@ -20,7 +20,7 @@ class RunRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: str = Field(examples=["chain", "sample", "reward", "ppo", "evaluate"])
+    kind: str = Field(examples=["chain", "sample", "reward", "ppo", "dpo", "evaluate"])
     params: dict[str, Any] = Field(default_factory=dict, examples=[{"force": False, "hyper": {"ppo": {"updates": 8}}}])
 
 

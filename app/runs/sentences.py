@@ -13,6 +13,7 @@ DOING = {
     "report": _("Writes its report."),
     "judge": _("Answers the held-out prompts as it is now."),
     "ppo": _("Update {step} of {total}."),
+    "dpo": _("Step {step} of {total}."),
     "evaluate": _("Lets the policies answer the held-out prompts: {step} of {total}."),
 }
 FIGURES = (
@@ -28,7 +29,7 @@ def now_doing(phase: str, step: int, total: int, metrics: Mapping[str, Any]) -> 
     told = [
         words.format(value=metrics[name])
         for name, words in FIGURES
-        if isinstance(metrics.get(name), int | float) and phase in ("ppo", "adapters")
+        if isinstance(metrics.get(name), int | float) and phase in ("ppo", "adapters", "dpo")
     ]
     figures = ", ".join(told)
     return f"{doing} {figures[0].upper()}{figures[1:]}." if figures else doing

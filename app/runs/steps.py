@@ -12,7 +12,7 @@ from app.runs import live
 
 FIRST = "reward"
 AFTER = {"reward": "ppo", "ppo": "evaluate", "evaluate": "sample"}
-NAMES = {"reward": "reward model", "ppo": "PPO", "evaluate": "evaluation", "sample": "sampling"}
+NAMES = {"reward": "reward model", "ppo": "PPO", "dpo": "DPO", "evaluate": "evaluation", "sample": "sampling"}
 
 
 def enqueue_run(session: Session, run: Run, delay_seconds: int = 0) -> None:

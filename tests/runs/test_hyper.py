@@ -39,6 +39,8 @@ def test_what_is_not_given_comes_from_the_base_model() -> None:
         ({"updates": True}, "updates must be a number; it is True"),
         ({"clip": float("nan")}, "clip must be a number; it is nan"),
         ({"batch": 15}, r"batch \(15\) must be a multiple of answers_per_prompt \(2\)"),
+        ({"advantage": "rloo", "answers_per_prompt": 1}, "set answers_per_prompt to 2 or more, or choose gae"),
+        ({"advantage": "vtrace"}, "advantage must be one of gae, rloo; it is 'vtrace'"),
         ({"minibatches": 33}, r"minibatches \(33\) must not exceed batch \(32\)"),
         ({"kl_target": 7}, r"kl_target \(7\) must not exceed kl_budget \(6\)"),
     ],

@@ -97,6 +97,18 @@ def test_a_wrong_form_comes_back_with_a_sentence_and_what_was_typed(
     assert session.scalar(select(Run.id)) is None
 
 
+def test_dpo_is_started_from_the_page_with_its_own_settings(
+    client: TestClient, session: Session, operator: dict[str, str], answered: None
+) -> None:
+    text = client.get(PAGE, headers=operator).text
+    assert text.count('name="dpo.beta"') == text.count('name="ppo.advantage"') / 2 == 1, "the chain has no DPO step"
+    form = {"kind": "dpo", "preset": "quick", "dpo.beta": "0,2", "dpo.kl_budget": ""}
+    assert client.post(PAGE, data=form, headers=operator).status_code == 303
+    run = session.scalars(select(Run)).one()
+    assert (run.kind, run.params) == ("dpo", {"preset": "quick", "hyper": {"beta": 0.2}})
+    assert "DPO" in client.get(f"{PAGE}/{run.id}", headers=operator).text
+
+
 def test_forms_ask_only_for_what_was_filled_in() -> None:
     assert params_of("chain", {"preset": "standard", "reward.depth": " 0,5 ", "ppo.updates": "4", "seed": "2"}) == {
         "seed": 2,

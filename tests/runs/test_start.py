@@ -55,7 +55,7 @@ def test_a_chain_begins_with_its_reward_model_and_hands_its_settings_on(
 @pytest.mark.parametrize(
     ("kind", "params", "words"),
     [
-        ("dpo", {}, "cannot be started"),
+        ("import", {}, "Choose one of sample, reward, ppo, dpo, evaluate, chain"),
         ("export", {}, "cannot be started"),
         ("reward", {"updates": 3}, "no parameter 'updates'"),
         ("reward", {"hyper": {"nonsense": 3}}, "no setting 'nonsense'"),
@@ -66,6 +66,10 @@ def test_a_chain_begins_with_its_reward_model_and_hands_its_settings_on(
         ("reward", {"preset": "lazy"}, "no preset 'lazy'"),
         ("chain", {"hyper": {"updates": 3}}, "by step"),
         ("chain", {"hyper": {"ppo": {"updates": 0}}}, "PPO: updates must lie between"),
+        ("chain", {"hyper": {"dpo": {"epochs": 1}}}, "by step"),
+        ("ppo", {"hyper": {"advantage": "rloo", "answers_per_prompt": 1}}, "set answers_per_prompt to 2 or more"),
+        ("dpo", {"reward": "1"}, "no parameter 'reward'"),
+        ("dpo", {"hyper": {"beta": 0}}, "DPO: beta must lie between"),
         ("sample", {"comparisons": 0}, "from 1 to"),
         ("sample", {"comparisons": True}, "from 1 to"),
         ("ppo", {}, "no reward model in use"),
@@ -91,7 +95,7 @@ def test_what_cannot_work_is_refused_in_words(
 def test_nothing_is_trained_from_nothing(
     client: TestClient, operator: dict[str, str], project: Project, session: Session
 ) -> None:
-    for kind in ("reward", "chain"):
+    for kind in ("reward", "dpo", "chain"):
         assert "Label some pairs first" in post(client, operator, kind).json()["detail"]
     assert "Bring prompts in" in post(client, operator, "sample").json()["detail"]
     make_checkpoint(session, project, "reward", "promoted")
@@ -103,6 +107,14 @@ def test_no_engine_for_the_base_model_is_said_before_anything_starts(
 ) -> None:
     monkeypatch.setattr(settings, "engine_url", "other=http://127.0.0.1:1")
     assert "No engine serves the base model 'tiny'" in post(client, operator, "sample").json()["detail"]
+
+
+def test_dpo_needs_answers_and_no_reward_model(
+    client: TestClient, session: Session, operator: dict[str, str], answered: None
+) -> None:
+    run = post(client, operator, "dpo", preset="quick", hyper={"beta": 0.2}).json()
+    assert (run["kind"], run["status"], run["params"]) == ("dpo", "queued", {"preset": "quick", "hyper": {"beta": 0.2}})
+    assert session.scalars(text("select queue_name from jobs.procrastinate_jobs")).all() == ["train"]
 
 
 def test_an_evaluation_takes_the_newest_candidate(

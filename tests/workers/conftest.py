@@ -104,7 +104,7 @@ def family(request: pytest.FixtureRequest) -> LanguageModel:
 
 @pytest.fixture(scope="session")
 def likes_vowels(tmp_path_factory: pytest.TempPathFactory, shared_tiny: LanguageModel) -> dict[str, Any]:
-    """`prompts` and `parents` for a spec: a reward model on `tiny`, trained by people who like vowels."""
+    """`prompts`, `snapshot` and `parents` for a spec: a reward model on `tiny`, by people who like vowels."""
     from tests.workers import training
     from workers.iteration import RecordingContext, run_iteration
 
@@ -113,7 +113,8 @@ def likes_vowels(tmp_path_factory: pytest.TempPathFactory, shared_tiny: Language
     snapshot = training.snapshot(home, shared_tiny, 80)
     spec = training.spec(home, "reward", prompts=prompts, snapshot=snapshot, hyper={"lora_from_labels": 1000})
     found = run_iteration(spec, RecordingContext())
-    return {"prompts": prompts, "parents": {"reward": {"id": "1", **found["checkpoint"]}, "policy": None}}
+    parents = {"reward": {"id": "1", **found["checkpoint"]}, "policy": None}
+    return {"prompts": prompts, "snapshot": snapshot, "parents": parents}
 
 
 @pytest.fixture(scope="session")

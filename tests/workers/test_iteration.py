@@ -1,13 +1,11 @@
 """A training child: what it is given is checked, what it says is JSON, and however it is ended it can go on."""
 
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,9 @@ import pytest
 
 from app.runs.hyper import RewardHyper
 from tests.workers import training
+from tests.workers.child import Child, reached
 from workers import artifacts
 from workers.iteration import STOPPED, IterationSpec, RecordingContext, run_iteration
-from workers.language.model import LanguageModel
 
 SOURCE = {"url": "file:///snapshot", "sha256": "0" * 64}
 GIVEN: dict[str, Any] = {
@@ -45,7 +43,7 @@ def test_a_spec_survives_json() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"kind": "dpo"}, "kind must be one of reward, ppo, evaluate; it is 'dpo'"),
+        ({"kind": "sft"}, "kind must be one of reward, ppo, dpo, evaluate; it is 'sft'"),
         ({"seed": -1}, "seed must be a whole number of at least 0; it is -1"),
         ({"seed": True}, "seed must be a whole number"),
         ({"work": ""}, "work must be text; it is ''"),
@@ -54,6 +52,7 @@ def test_a_spec_survives_json() -> None:
         ({"snapshot": {"url": "x"}}, "snapshot must be null or have sha256, url, each text"),
         ({"kind": "ppo", "hyper": {}}, "A run of kind ppo needs prompts"),
         ({"kind": "ppo", "hyper": {}, "prompts": SOURCE}, "A run of kind ppo needs parents.reward"),
+        ({"kind": "dpo", "hyper": {}, "snapshot": None}, "A run of kind dpo needs snapshot"),
         ({"parents": {"value": None}}, "parents may hold reward and policy, not value"),
         ({"parents": []}, "parents must be a JSON object"),
         ({"hyper": {"folds": 1}}, "folds must lie between 2 and 20; it is 1"),
@@ -72,79 +71,43 @@ def test_a_missing_field_and_text_that_is_no_json_get_a_sentence() -> None:
         IterationSpec.from_json("{")
 
 
-class Child:
-    """A training child and what it has said so far."""
-
-    def __init__(self, spec: IterationSpec, home: Path) -> None:
-        address = (home / "spec.json").as_uri()
-        artifacts.write_file(address, json.dumps(spec.to_json()).encode())
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "workers.iteration", address],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            cwd=Path(__file__).parents[2],
-        )
-        self.lines: list[dict[str, Any]] = []
-
-    def end(self, how: signal.Signals | None = None, when: Callable[[dict[str, Any]], bool] = bool) -> int:
-        """Read to the end and return the exit status; send the signal `how` at the first line that `when` picks."""
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        with self.process.stdout, self.process.stderr:
-            for line in self.process.stdout:
-                self.lines.append(json.loads(line))
-                if how is not None and when(self.lines[-1]):
-                    self.process.send_signal(how)
-                    how = None
-            self.process.stderr.read()
-        return self.process.wait()
-
-    def checkpoint(self) -> dict[str, str]:
-        """What the result names."""
-        found: dict[str, str] = self.lines[-1]["result"]["checkpoint"]
-        return found
+Kill = tuple[signal.Signals, str, int]
+"""How a child is ended, and the first report after which it is."""
+GRACEFUL, HARD = signal.SIGTERM, signal.SIGKILL
 
 
-def reached(phase: str, step: int) -> Callable[[dict[str, Any]], bool]:
-    return lambda line: (line.get("phase"), line.get("step")) == (phase, step)
-
-
-def steps(child: Child, phase: str) -> list[int]:
-    return [line["step"] for line in child.lines if line.get("phase") == phase]
-
-
-def test_a_ppo_run_that_was_stopped_and_killed_ends_with_the_same_checkpoint(
-    likes_vowels: dict[str, Any], tmp_path: Path
+@pytest.mark.parametrize(
+    ("kind", "hyper", "kills"),
+    [
+        (
+            "reward",
+            {"batch_answers": 8, "save_every": 1},
+            [(HARD, "read", 80), (HARD, "adapters", 2), (HARD, "adapters", 5), (HARD, "reference", 32)],
+        ),
+        ("ppo", {"updates": 8}, [(HARD, "judge", 0), (GRACEFUL, "ppo", 1), (HARD, "ppo", 4), (HARD, "ppo", 7)]),
+        ("ppo", {"updates": 5, "advantage": "rloo"}, [(HARD, "ppo", 1), (GRACEFUL, "ppo", 2), (HARD, "ppo", 4)]),
+        ("dpo", {}, [(HARD, "read", 80), (HARD, "dpo", 2), (GRACEFUL, "dpo", 6), (HARD, "dpo", 12)]),
+    ],
+    ids=["reward", "ppo", "rloo", "dpo"],
+)
+def test_a_run_that_was_stopped_and_killed_ends_with_the_same_checkpoint(
+    likes_vowels: dict[str, Any], tmp_path: Path, kind: str, hyper: dict[str, Any], kills: list[Kill]
 ) -> None:
-    given = {**likes_vowels, "hyper": {"updates": 8}}
-    unbroken = run_iteration(training.spec(tmp_path / "unbroken", "ppo", **given), RecordingContext())
-    spec = training.spec(tmp_path / "broken", "ppo", **given)
-    stopped = Child(spec, tmp_path)
-    assert stopped.end(signal.SIGTERM, reached("ppo", 1)) == STOPPED
-    killed = Child(spec, tmp_path)
-    assert killed.end(signal.SIGKILL, reached("ppo", 4)) == -signal.SIGKILL
-    context = RecordingContext()
-    last = run_iteration(spec, context)
-    assert steps(killed, "ppo")[0] == steps(stopped, "ppo")[-1] + 1
-    # A killed run may have saved the update it was killed in, or not.
-    assert context.reports[0][1] > steps(killed, "ppo")[0]
-    assert last["checkpoint"]["sha256"] == unbroken["checkpoint"]["sha256"]
-
-
-def test_a_reward_run_that_was_killed_ends_with_the_same_checkpoint(shared_tiny: LanguageModel, tmp_path: Path) -> None:
-    files = {"snapshot": training.snapshot(tmp_path, shared_tiny, 80), "prompts": training.prompts(tmp_path)}
-    hyper = {"batch_answers": 8, "save_every": 1}
-    unbroken = run_iteration(training.spec(tmp_path / "unbroken", "reward", **files, hyper=hyper), RecordingContext())
-    spec = training.spec(tmp_path / "broken", "reward", **files, hyper=hyper)
-    killed = Child(spec, tmp_path)
-    assert killed.end(signal.SIGKILL, reached("adapters", 3)) == -signal.SIGKILL
+    given = {**likes_vowels, "hyper": hyper}
+    unbroken = run_iteration(training.spec(tmp_path / "unbroken", kind, **given), RecordingContext())
+    spec = training.spec(tmp_path / "broken", kind, **given)
+    reached_before = 0
+    for how, phase, step in kills:
+        child = Child(spec, tmp_path)
+        assert child.end(how, reached(phase, step)) == (STOPPED if how == GRACEFUL else -how)
+        if reached_before:
+            # It went on: a killed run may have saved the step it was killed in, or not.
+            assert child.steps(kind if kind != "reward" else "adapters")[0] >= reached_before
+        reached_before = step if phase in ("ppo", "dpo", "adapters") else reached_before
     last = Child(spec, tmp_path)
     assert last.end() == 0
-    assert steps(last, "adapters")[0] > 1
-    assert last.lines[-1] == {"type": "result", "result": {**unbroken, "checkpoint": last.checkpoint()}}
     assert last.checkpoint()["sha256"] == unbroken["checkpoint"]["sha256"]
+    assert last.lines[-1] == {"type": "result", "result": {**unbroken, "checkpoint": last.checkpoint()}}
     reported = next(line for line in last.lines if line["type"] == "metrics")
     assert set(reported) == {"type", "phase", "step", "total", "metrics", "text", "at"}
 
@@ -175,11 +138,11 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_checkpoint(
 
 def test_an_error_is_said_in_a_sentence(tmp_path: Path) -> None:
     address = (tmp_path / "spec.json").as_uri()
-    artifacts.write_file(address, json.dumps({**GIVEN, "kind": "dpo"}).encode())
+    artifacts.write_file(address, json.dumps({**GIVEN, "kind": "sft"}).encode())
     command = [sys.executable, "-m", "workers.iteration", address]
     found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert found.returncode == 1
-    message = "kind must be one of reward, ppo, evaluate; it is 'dpo'."
+    message = "kind must be one of reward, ppo, dpo, evaluate; it is 'sft'."
     assert json.loads(found.stdout) == {"type": "error", "message": message}
     assert "Traceback" in found.stderr
 

@@ -83,6 +83,19 @@ def test_a_run_writes_its_spec_trains_and_registers_what_it_made(project: Projec
         assert made.metrics == {"accuracy": 0.7}
 
 
+def test_dpo_reads_a_snapshot_and_makes_a_policy_without_parents(project: Project, child: list[str]) -> None:
+    run_id = start(project, "dpo", hyper={"beta": 0.3})
+    work_until_idle()
+    spec = json.loads(Path(settings.data_dir, "artifacts", "runs", str(run_id), "spec.json").read_text())
+    assert (spec["kind"], spec["hyper"]["beta"]) == ("dpo", 0.3)
+    assert spec["parents"] == {"reward": None, "policy": None}
+    assert spec["snapshot"] is not None
+    with open_session() as session:
+        made = session.scalars(select(Checkpoint)).one()
+        assert (made.kind, made.status, made.reward_parent_id) == ("policy", "candidate", None)
+        assert made.snapshot_id == state(run_id).snapshot_id is not None
+
+
 def test_a_reward_model_that_fails_its_gate_stays_a_candidate_unless_forced(project: Project, child: list[str]) -> None:
     child[0] = f"say(type='result', result={ {**RESULT, 'gate': BAD}!r})"
     start(project)

@@ -55,6 +55,18 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, lam: float, gamma: float 
     return advantages
 
 
+def rloo(earned: Tensor, group: int) -> Tensor:
+    """Return by how much each answer [N] beats the mean of the other answers to its prompt, [N].
+
+    REINFORCE with the leave-one-out baseline (Kool et al., Buy 4 REINFORCE Samples, Get a Baseline for Free!, 2019;
+    Ahmadian et al., Back to Basics, 2024, arXiv:2402.14740). `earned` [N] is what each whole answer earned, KL paid;
+    answers to one prompt stand together, `group` of them, at least two.
+    """
+    by_prompt = earned.view(-1, group)
+    others = (by_prompt.sum(1, keepdim=True) - by_prompt) / (group - 1)
+    return (by_prompt - others).flatten()
+
+
 def returns(rewards: Tensor, mask: Tensor) -> Tensor:
     """Return the undiscounted sum of this and all later rewards at every token [B, T]."""
     return rewards.masked_fill(~mask, 0.0).flip(1).cumsum(1).flip(1).masked_fill(~mask, 0.0)

@@ -15,10 +15,10 @@ from workers.language.layers import LAST, states_above, states_at
 from workers.language.logprobs import Row, token_logprobs
 from workers.language.model import LanguageModel
 from workers.language.sampling import Settings
+from workers.policy import POLICY
 from workers.ppo import math as ppo
 from workers.reward.model import RewardModel
 
-POLICY = "policy"
 MICRO_ROWS = 8
 """Answers whose activations are held at once."""
 

@@ -3,32 +3,30 @@
 Schulman et al. 2017 as Ziegler et al. 2019 used it on language models, with one trunk for policy, reference and reward.
 """
 
-import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
 
 from app.runs.hyper import PpoHyper
-from workers import artifacts, saved_state
+from workers import artifacts, policy, saved_state
+from workers.drift import Looks, shown
 from workers.iteration import Context, IterationSpec, Stopped
 from workers.language import adapters
 from workers.language.adapters import LoraConfig
 from workers.language.errors import Stopped as SamplingStopped
 from workers.language.layers import block_count, upper_blocks
 from workers.language.model import load
+from workers.policy import POLICY
 from workers.ppo import math as ppo
-from workers.ppo.judge import Judgement, gain, judge, trick
-from workers.ppo.rollout import POLICY, Trunk, draw, look_at, micro_batches
-from workers.ppo.update import advantages_of, figures, learn, minibatches_of, prompts_of_update, put
-from workers.prompts import Prompt, for_judging, for_training, read_prompts
+from workers.ppo.judge import Judgement, gain, judge
+from workers.ppo.rollout import Trunk, draw, look_at, micro_batches
+from workers.ppo.update import advantages_of, figures, fresh_figures, learn, minibatches_of, prompts_of_update, put
+from workers.prompts import for_judging, for_training, read_prompts
 from workers.reward.model import load_reward
 
 JUDGE_SEED, FRESH_SEED = 500_000_003, 700_000_001
-LOOKS_OVER_BUDGET = 2
-SHOWN = 6
 
 
 @dataclass
@@ -36,12 +34,7 @@ class Progress:
     """Where training stands; written into the saved state as it is."""
 
     update: int = 0
-    best_update: int = 0
-    over_budget: int = 0
-    """At how many looks in a row the KL was over its budget."""
     saves: int = 0
-    ended: str = ""
-    """Why training ended early, as a sentence."""
 
 
 def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
@@ -51,34 +44,35 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     trunk = _trunk(spec, hyper)
     prompts = read_prompts(trunk.lm, cast(Any, spec.prompts))
     training, judging = for_training(prompts), for_judging(prompts)
-    policy = trunk.lm.adapters[POLICY].parameters()
-    begin = [one.detach().clone() for one in policy]
-    optimiser = torch.optim.AdamW(policy, lr=hyper.learning_rate, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0)
+    weights = trunk.lm.adapters[POLICY].parameters()
+    begin = [one.detach().clone() for one in weights]
+    optimiser = torch.optim.AdamW(weights, lr=hyper.learning_rate, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0)
     # 2. Go on where an earlier attempt was stopped or killed, or look at the starting point.
     progress, controller, value = Progress(), ppo.KlController(hyper.kl_coefficient), None
     state = saved_state.newest(spec)
     if state is None:
         first = judge(trunk, judging, hyper, JUDGE_SEED)
         context.report("judge", 0, hyper.updates, first.metrics())
-        best, kept = first, begin
+        looks, kept = Looks("update", "The held-out reward has not risen", first.reward), begin
     else:
         progress, controller = Progress(**state.facts["progress"]), ppo.KlController(**state.facts["controller"])
-        first, best = Judgement(**state.facts["first"]), Judgement(**state.facts["best"])
-        kept = [state.tensors[f"best.{i}"] for i in range(len(policy))]
-        value = ppo.RidgeValue(*(state.tensors[f"value.{name}"] for name in ppo.RidgeValue._fields))
-        put(policy, [state.tensors[f"now.{i}"] for i in range(len(policy))])
+        first, looks = Judgement(**state.facts["first"]), Looks(**state.facts["looks"])
+        kept = [state.tensors[f"best.{i}"] for i in range(len(weights))]
+        if "value.weights" in state.tensors:
+            value = ppo.RidgeValue(*(state.tensors[f"value.{name}"] for name in ppo.RidgeValue._fields))
+        put(weights, [state.tensors[f"now.{i}"] for i in range(len(weights))])
         saved_state.restore_optimiser(optimiser, state.tensors)
 
     def save() -> None:
         progress.saves += 1
         facts = {"progress": asdict(progress), "controller": controller._asdict()}
-        tensors = {f"now.{i}": one.detach() for i, one in enumerate(policy)}
+        tensors = {f"now.{i}": one.detach() for i, one in enumerate(weights)}
         tensors |= {f"best.{i}": one for i, one in enumerate(kept)}
         tensors |= {f"value.{name}": one for name, one in value._asdict().items()} if value else {}
         tensors |= saved_state.optimiser_tensors(optimiser)
-        saved_state.save(spec, progress.saves, facts | {"first": first.to_json(), "best": best.to_json()}, tensors)
+        saved_state.save(spec, progress.saves, facts | {"first": first.to_json(), "looks": asdict(looks)}, tensors)
 
-    while progress.update < hyper.updates and not progress.ended:
+    while progress.update < hyper.updates and not looks.ended:
         started = time.monotonic()
         # 3. Draw answers and look at them with policy, base model and reward model.
         asked = prompts_of_update(training, progress.update, hyper, spec.seed)
@@ -86,32 +80,33 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
             seed = spec.seed * 1_000_003 + progress.update * hyper.batch
             drawn = draw(trunk, asked, hyper.max_new_tokens, seed, context.should_stop)
         except SamplingStopped:
-            if value is not None:
+            if progress.update:
                 save()
             raise Stopped from None
         rows = [(one.prompt_ids, one.token_ids) for one in drawn]
         micros = micro_batches(rows, minibatches_of(len(rows), hyper.minibatches, spec.seed + progress.update))
         rollout = look_at(trunk, drawn, [micro for step in micros for micro in step], keep=True)
         # 4. What is each token worth?
-        value = value or ppo.RidgeValue.fresh(rollout.hidden, rollout.mask)
         advantages = advantages_of(rollout, hyper, controller.beta, value)
         # 5. Learn.
         done = progress.update * hyper.epochs * hyper.minibatches
-        learned = learn(trunk, rollout, advantages.values, micros, policy, optimiser, hyper, done)
+        learned = learn(trunk, rollout, advantages.values, micros, weights, optimiser, hyper, done)
         # 6. Steer the price of KL, by what the rollout found before it was learned from.
         value, kl = advantages.head, rollout.kl()
         metrics = figures(rollout, hyper) | advantages.metrics | learned | {"beta": controller.beta}
+        if progress.update == 0 and spec.parents.policy is None:
+            metrics |= fresh_figures(rollout)
         controller = controller.update(kl, hyper.kl_target)
         progress.update += 1
         metrics["tokens_per_s"] = float(rollout.mask.sum()) / (time.monotonic() - started)
-        # 7. Look at the held-out prompts now and then; keep the best point within the budget; end at a trick.
+        # 7. Look at the held-out prompts now and then; keep the best point within the budget.
         if progress.update % hyper.evaluate_every == 0 or progress.update == hyper.updates:
             now = judge(trunk, judging, hyper, JUDGE_SEED)
             metrics |= now.metrics()
             context.samples(shown(judging, first, now))
-            if acceptable(now, first, hyper, progress) and now.reward > best.reward:
-                best, kept, progress.best_update = now, [one.detach().clone() for one in policy], progress.update
-        context.report("ppo", progress.update, hyper.updates, metrics, progress.ended)
+            if looks.take(progress.update, now.reward, now, first, hyper.kl_budget, hyper.patience):
+                kept = [one.detach().clone() for one in weights]
+        context.report("ppo", progress.update, hyper.updates, metrics, looks.ended)
         # 8. Save, so that nothing is lost; stop if told to.
         stop = context.should_stop()
         if progress.update % hyper.save_every == 0 or stop:
@@ -119,31 +114,12 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         if stop:
             raise Stopped
     # 9. Measure the gain of the best point on fresh answers, which did not choose it.
-    put(policy, begin)
+    put(weights, begin)
     before = judge(trunk, judging, hyper, FRESH_SEED)
-    put(policy, kept)
-    after = judge(trunk, judging, hyper, FRESH_SEED) if progress.best_update else before
+    put(weights, kept)
+    after = judge(trunk, judging, hyper, FRESH_SEED) if looks.best_at else before
     context.samples(shown(judging, before, after))
-    return _write(spec, trunk, before, after, len(judging), progress)
-
-
-def acceptable(now: Judgement, first: Judgement, hyper: PpoHyper, progress: Progress) -> bool:
-    """Say whether this point may be kept, and end the run at a trick or where the KL stays over its budget."""
-    progress.over_budget = progress.over_budget + 1 if now.kl > hyper.kl_budget else 0
-    if (found := trick(now, first)) is not None:
-        progress.ended = f"{found} The run went back to update {progress.best_update}."
-    elif progress.over_budget >= LOOKS_OVER_BUDGET:
-        progress.ended = (
-            f"The policy stayed {now.kl:.1f} nats from the base model; the budget is {hyper.kl_budget:g}. "
-            f"The run went back to update {progress.best_update}."
-        )
-    return not progress.over_budget and found is None
-
-
-def shown(prompts: Sequence[Prompt], before: Judgement, after: Judgement) -> list[dict[str, str]]:
-    """Return a few prompts with an answer before and after, for people to read."""
-    triples = zip(prompts, before.texts, after.texts, strict=False)
-    return [{"prompt": prompt.text, "before": one, "after": other} for prompt, one, other in triples][:SHOWN]
+    return _write(spec, trunk, before, after, len(judging), progress.update, looks)
 
 
 def _trunk(spec: IterationSpec, hyper: PpoHyper) -> Trunk:
@@ -162,7 +138,7 @@ def _trunk(spec: IterationSpec, hyper: PpoHyper) -> Trunk:
 
 
 def _write(
-    spec: IterationSpec, trunk: Trunk, before: Judgement, after: Judgement, prompts: int, progress: Progress
+    spec: IterationSpec, trunk: Trunk, before: Judgement, after: Judgement, prompts: int, updates: int, looks: Looks
 ) -> dict[str, Any]:
     """Write the checkpoint and return the run's result."""
     hyper = cast(PpoHyper, spec.hyper)
@@ -180,12 +156,12 @@ def _write(
         "eos_rate_start": before.eos_rate,
         "distinct": after.distinct,
         "distinct_start": before.distinct,
-        "updates": float(progress.update),
-        "episodes": float(progress.update * hyper.batch),
-        "best_update": float(progress.best_update),
+        "updates": float(updates),
+        "episodes": float(updates * hyper.batch),
+        "best_update": float(looks.best_at),
     }
     figure = f"{gained:+.2f} [{low:+.2f}, {high:+.2f}] standard deviations of reward on held-out prompts"
-    if not progress.best_update:
+    if not looks.best_at:
         why = "No point within the KL budget earned more reward than the start. Label more, or try a smaller step size."
     elif low <= 0:
         why = f"The policy's gain may be chance: {figure}. Train for more updates, or force the run."
@@ -194,20 +170,5 @@ def _write(
         why = f"{far} Lower kl_target and start the run again."
     else:
         why = f"The policy earns {figure}, {after.kl:.1f} nats from the base model."
-    passed = bool(progress.best_update) and low > 0 and after.kl <= hyper.kl_budget
-    gate = {"passed": passed, "why": f"{why} {progress.ended}".strip()}
-    parents = spec.to_json()["parents"]
-    card = {
-        "kind": "policy",
-        "run": spec.run,
-        "base_model": spec.base_model,
-        "parents": {kind: one and {"id": one["id"], "sha256": one["sha256"]} for kind, one in parents.items()},
-        "seed": spec.seed,
-        "hyper": hyper.to_json(),
-        "metrics": metrics,
-        "gate": gate,
-    }
-    files = adapters.files(trunk.lm, POLICY) | {"card.json": json.dumps(card, indent=1, sort_keys=True).encode()}
-    sha256 = artifacts.write(spec.output, "policy", spec.base_model, files)
-    saved_state.clear(spec)
-    return {"checkpoint": {"url": spec.output, "sha256": sha256}, "metrics": metrics, "gate": gate}
+    passed = bool(looks.best_at) and low > 0 and after.kl <= hyper.kl_budget
+    return policy.write(spec, trunk.lm, metrics, passed, f"{why} {looks.ended}".strip())

@@ -27,16 +27,21 @@ class Advantages(NamedTuple):
 
     values: Tensor
     """Whitened advantages [N, T]."""
-    head: ppo.RidgeValue
-    """The value head after it has learned from this rollout."""
+    head: ppo.RidgeValue | None
+    """The value head after it has learned from this rollout; None where the answers to one prompt are compared."""
     metrics: dict[str, float]
 
 
-def advantages_of(rollout: Rollout, hyper: PpoHyper, beta: float, value: ppo.RidgeValue) -> Advantages:
-    """Return whitened advantages; the value head predicts the rollout first and learns from it afterwards."""
+def advantages_of(rollout: Rollout, hyper: PpoHyper, beta: float, value: ppo.RidgeValue | None) -> Advantages:
+    """Return whitened advantages; the value head (None: a fresh one) predicts the rollout and then learns from it."""
     earned = rollout.rewards(hyper.score_clip, hyper.missing_eos_penalty)
     k1 = ppo.kl_k1(rollout.logp, rollout.reference, rollout.mask)
     rewards = ppo.token_rewards(earned, k1, rollout.mask, beta)
+    if hyper.advantage == "rloo":
+        lead = ppo.rloo(rewards.sum(1), hyper.answers_per_prompt)
+        # Whitened as GAE's are, so that a step size means the same with both.
+        return Advantages(ppo.whiten(lead[:, None].expand_as(rewards), rollout.mask), None, {})
+    value = value or ppo.RidgeValue.fresh(rollout.hidden, rollout.mask)
     targets = ppo.returns(rewards, rollout.mask)
     predicted = value.predict(rollout.hidden, rollout.mask)
     raw = ppo.gae(rewards, predicted, rollout.mask, hyper.gae_lambda)
@@ -58,7 +63,7 @@ def learn(
     """Take one optimiser step per minibatch and epoch; a step whose gradient is not finite is left out.
 
     `micros` holds the minibatches as micro-batches; `steps_done` counts the steps of earlier updates, for the warm-up.
-    Raises RuntimeError if the very first ratio is not 1: then sampler and trainer do not mean the same policy.
+    Raises RuntimeError if the very first ratio is not 1, or if a mask does not count the answers' tokens.
     """
     device, norms, clipped, tokens, ratio_max, skipped = trunk.lm.device, [], 0, 0, 0.0, 0
     for number, step in enumerate([step for _ in range(hyper.epochs) for step in micros]):
@@ -66,7 +71,7 @@ def learn(
             group["lr"] = hyper.learning_rate * min(1.0, (steps_done + number + 1) / max(1, hyper.warmup_steps))
         optimiser.zero_grad()
         members = [row for micro in step for row in micro]
-        step_tokens = int(rollout.mask[members].sum())
+        step_tokens, counted = sum(len(rollout.rows[row][1]) for row in members), 0
         for micro in step:
             rows = [rollout.rows[row] for row in micro]
             states = trunk.policy_states(rows, rollout.lower.get(micro[0]))
@@ -74,8 +79,10 @@ def learn(
             old, worth = (one[list(micro), : mask.shape[1]].to(device) for one in (rollout.logp, advantages))
             found = ppo.policy_loss(logp, old, worth, mask, hyper.clip, step_tokens)
             torch.autograd.backward(found.loss)
+            counted += int(mask.sum())
             clipped, ratio_max = clipped + int(found.clipped), max(ratio_max, float(found.ratio_max))
         tokens += step_tokens
+        check_mask(counted, step_tokens)
         if number == 0:
             first_ratio = ratio_max
             check("The first ratios", first_ratio, EXACT, ROUNDED, trunk.lm.dtype)
@@ -97,9 +104,10 @@ def learn(
 def figures(rollout: Rollout, hyper: PpoHyper) -> dict[str, float]:
     """Return what is shown of a rollout.
 
-    Raises RuntimeError if the sampler's log-probabilities are not the trainer's.
+    Raises RuntimeError if the sampler's log-probabilities are not the trainer's, or the mask is not the answers'.
     """
-    dtype = rollout.hidden.dtype
+    dtype, tokens = rollout.hidden.dtype, sum(len(response) for _, response in rollout.rows)
+    check_mask(int(rollout.mask.sum()), tokens)
     check("The sampler's log-probabilities", rollout.gap, SAMPLER_EXACT, SAMPLER_ROUNDED, dtype)
     return {
         "reward": float(rollout.rewards(hyper.score_clip, hyper.missing_eos_penalty).mean()),
@@ -109,10 +117,30 @@ def figures(rollout: Rollout, hyper: PpoHyper) -> dict[str, float]:
         "entropy": ppo.entropy_estimate(rollout.logp, rollout.mask),
         "length": float(rollout.lengths().float().mean()),
         "eos_rate": float(rollout.ended.float().mean()),
-        "tokens": float(rollout.mask.sum()),
+        "tokens": float(tokens),
+        "mask_gap": float(rollout.mask.sum()) - tokens,
         "sampler_gap": rollout.gap,
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3),
     }
+
+
+def fresh_figures(rollout: Rollout) -> dict[str, float]:
+    """Return how far a policy that has learned nothing is from the base model, in nats per token: not at all.
+
+    Raises RuntimeError if it is further away than rounding explains.
+    """
+    gap = float((rollout.logp - rollout.reference)[rollout.mask].abs().mean())
+    check("A fresh policy's log-probabilities", gap, EXACT, ROUNDED, rollout.hidden.dtype)
+    return {"reference_gap": gap}
+
+
+def check_mask(counted: int, tokens: int) -> None:
+    """Raise RuntimeError unless a mask counts the tokens of its answers, end tokens included and no others."""
+    if counted != tokens:
+        raise RuntimeError(
+            f"The mask counts {counted} tokens, the answers have {tokens}. Nothing was promoted. Report this with the "
+            "run's specification."
+        )
 
 
 def check(what: str, distance: float, exact: float, rounded: float, dtype: torch.dtype) -> None:
