@@ -14,6 +14,7 @@ from app.datasets import routes as datasets
 from app.errors import install_error_handlers
 from app.health import api as health
 from app.labeling import routes as labeling
+from app.live_head import routes as live_head
 from app.projects import routes as projects
 from app.prompts import routes as prompts
 from app.runs import live
@@ -21,7 +22,7 @@ from app.runs import routes as runs
 from app.templating import ROOT
 from app.web_security import WebSecurity
 
-ROOMS = (accounts, projects, prompts, labeling, datasets, runs, checkpoints, chat)
+ROOMS = (accounts, projects, prompts, labeling, datasets, runs, checkpoints, live_head, chat)
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ It reads features, a response's pooled states under the base model, which the en
 """
 
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
 from app import queue
-from app.models import DECISIVE, Answer, LiveHead, Project
+from app.models import DECISIVE, Answer, LiveHead, Project, Response
 from app.templating import _
 
 FEWEST = 20
@@ -73,6 +74,13 @@ class Head:
 def numbers(features: bytes) -> NDArray[np.float32]:
     """Return a response's stored features as numbers [F]."""
     return np.frombuffer(features, dtype="<f2").astype(np.float32)
+
+
+def features_of(session: Session, responses: Sequence[int]) -> NDArray[np.float32]:
+    """Return the stored features [n, F] of some responses, in their order."""
+    rows = session.execute(select(Response.id, Response.features).where(Response.id.in_(responses)))
+    found = {row.id: row.features for row in rows}
+    return np.stack([numbers(found[one] or b"") for one in responses])
 
 
 def find(session: Session, project_id: int) -> LiveHead | None:

@@ -4,6 +4,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from app.models import Answer, Comparison, Project, Prompt, Response, User
+from workers.live_head import refit
 
 NAME = "tiny layer 1 mean+sum+last"
 FEATURES = 6
@@ -69,3 +70,10 @@ def add_response(session: Session, prompt: Prompt, text: str, features: np.ndarr
     session.add(response)
     session.flush()
     return response
+
+
+def fit_now(session: Session, project: Project) -> None:
+    """Fit the head as a worker does, within the test's own transaction."""
+    refit._known.clear()
+    refit.keep(session, project)
+    session.expire_all()

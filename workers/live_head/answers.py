@@ -1,14 +1,11 @@
 """What people said in a project, as arrays for the fit, and which responses the engine has yet to read."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
-from app.live_head.heads import numbers
 from app.models import DECISIVE, Answer, Comparison, Project, Prompt, Response
 from workers.live_head.fit import Answers
 
@@ -94,10 +91,3 @@ def gather(session: Session, project: Project) -> Said:
     arrays = Answers(whole[:, 0], whole[:, 1], whole[:, 2], whole[:, 3], whole[:, 4], holdout, longer)
     newest = rows[0].id if rows else 0
     return Said(name, newest, [row.id for row in read], list(place), arrays, list(unread))
-
-
-def features(session: Session, responses: Sequence[int]) -> NDArray[np.float32]:
-    """Return the stored features [n, F] of some responses, in their order."""
-    rows = session.execute(select(Response.id, Response.features).where(Response.id.in_(responses)))
-    found = {row.id: row.features for row in rows}
-    return np.stack([numbers(found[one] or b"") for one in responses])

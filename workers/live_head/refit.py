@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app import queue
 from app.database import open_session
-from app.live_head.heads import FEWEST, Head
+from app.live_head.heads import FEWEST, Head, features_of
 from app.models import LiveHead, Project, now
 from app.runs import live
 from workers.live_head import answers
@@ -46,26 +46,29 @@ def refit(project_id: int) -> None:
         project = session.get(Project, project_id)
         if project is None or project.archived_at is not None:
             return
-        said = answers.gather(session, project)
-        begun = time.perf_counter()
-        head, metrics = _fitted(session, project_id, said)
-        row = {
-            "features_from": said.features_from,
-            "newest_answer": said.newest,
-            "answers": int((said.arrays.sign != 0).sum()),
-            "unread": len(said.unread),
-            "metrics": {**metrics, "seconds": time.perf_counter() - begun},
-            "arrays": head.to_bytes() if head is not None else None,
-            "fitted_at": now(),
-        }
-        session.execute(
-            insert(LiveHead)
-            .values(project_id=project_id, **row)
-            .on_conflict_do_update(index_elements=["project_id"], set_=row)
-        )
+        said = keep(session, project)
         if said.unread and not queue.is_waiting(session, "features", project_id=project_id):
             queue.enqueue(session, "features", lock=f"features {project_id}", project_id=project_id)
         live.announce(session, project_id)
+
+
+def keep(session: Session, project: Project) -> Said:
+    """Fit the head to the project's answers and put it into its row; returns what was said."""
+    said = answers.gather(session, project)
+    begun = time.perf_counter()
+    head, metrics = _fitted(session, project.id, said)
+    row = {
+        "features_from": said.features_from,
+        "newest_answer": said.newest,
+        "answers": int((said.arrays.sign != 0).sum()),
+        "unread": len(said.unread),
+        "metrics": {**metrics, "seconds": time.perf_counter() - begun},
+        "arrays": head.to_bytes() if head is not None else None,
+        "fitted_at": now(),
+    }
+    made = insert(LiveHead).values(project_id=project.id, **row)
+    session.execute(made.on_conflict_do_update(index_elements=["project_id"], set_=row))
+    return said
 
 
 def _fitted(session: Session, project_id: int, said: Said) -> tuple[Head | None, dict[str, float]]:
@@ -100,13 +103,13 @@ def _remember(session: Session, project_id: int, said: Said, features_from: str)
     known = _known.pop(project_id, None)
     taught = int(teaching(said.arrays).sum())
     if known is None or known.features_from != features_from or not 1 / GROWTH < taught / known.taught < GROWTH:
-        features = answers.features(session, said.responses)
+        features = features_of(session, said.responses)
         basis = make_basis(features, said.arrays)
         place = {response: row for row, response in enumerate(said.responses)}
         known = Known(features_from, basis, taught, place, basis.coordinates(features))
     elif new := [response for response in said.responses if response not in known.place]:
         known.place |= {response: len(known.place) + row for row, response in enumerate(new)}
-        more = known.basis.coordinates(answers.features(session, new))
+        more = known.basis.coordinates(features_of(session, new))
         known.coordinates = np.concatenate([known.coordinates, more])
     _known[project_id] = known
     while len(_known) > MOST_PROJECTS:
