@@ -50,6 +50,14 @@ def test_gae_by_hand() -> None:
     torch.testing.assert_close(found, torch.tensor([[0.125, 0.25, 0.5]]))
 
 
+def test_each_answer_is_measured_by_the_others_to_its_prompt() -> None:
+    # 1, 2, 6: the others' means are 4, 3.5 and 1.5. To the second prompt all are alike.
+    found = ppo.rloo(torch.tensor([1.0, 2.0, 6.0, 5.0, 5.0, 5.0]), 3)
+    torch.testing.assert_close(found, torch.tensor([-3.0, -1.5, 4.5, 0.0, 0.0, 0.0]))
+    # Of two answers each is measured by the other one.
+    assert ppo.rloo(torch.tensor([1.0, 4.0]), 2).tolist() == [-3.0, 3.0]
+
+
 def test_returns_are_the_rewards_still_to_come() -> None:
     found = ppo.returns(torch.tensor([[1.0, 2.0, 3.0], [4.0, 9.0, 9.0]]), MASK)
     torch.testing.assert_close(found, torch.tensor([[6.0, 5.0, 3.0], [4.0, 0.0, 0.0]]))
@@ -157,11 +165,12 @@ def test_the_value_head_is_ridge_regression_and_judges_before_it_learns() -> Non
     torch.testing.assert_close(head.weights, expected)
 
 
-def drift(controller: ppo.KlController, pull: float, step: float, noise: float, classic: bool) -> list[float]:
+def drift(controller: ppo.KlController, pull: float, step: float, noise: float, horizon: int = 0) -> list[float]:
     """A policy at distance d from the base model (KL = d^2 / 2) that walks `step` per update towards its optimum.
 
     Adam and whitened advantages make the length of the step independent of the size of the gradient, which is the
-    pull of the reward minus the price times the distance, in noise. So it runs away until the price is right.
+    pull of the reward minus the price times the distance, in noise. So it runs away until the price is right. With a
+    `horizon` in episodes the price is steered as Ziegler et al. (2019) do it, by 64 episodes per update.
     """
     generator = random.Random(0)
     distance, kls = 0.0, []
@@ -169,9 +178,9 @@ def drift(controller: ppo.KlController, pull: float, step: float, noise: float, 
         kl = distance**2 / 2
         kls.append(kl)
         measured = kl * (1 + generator.gauss(0, 0.08))
-        if classic:
+        if horizon:
             error = max(-0.2, min(0.2, measured / 6 - 1))
-            controller = controller._replace(beta=controller.beta * (1 + error * 64 / 1000))
+            controller = controller._replace(beta=controller.beta * (1 + error * 64 / horizon))
         else:
             controller = controller.update(measured, 6.0)
         for _ in range(4):
@@ -182,11 +191,14 @@ def drift(controller: ppo.KlController, pull: float, step: float, noise: float, 
 
 @pytest.mark.parametrize(("pull", "step"), [*itertools.product((0.5, 1.5), (0.4, 0.7))])
 def test_the_controller_holds_its_target_where_the_usual_one_runs_away(pull: float, step: float) -> None:
-    steered = drift(ppo.KlController(0.05), pull, step, 0.3, classic=False)
-    assert max(steered) < 6 * 1.5
-    assert 2.0 < sum(steered[12:17]) / 5 < 6.6
-    assert max(steered[14:]) < 6.6
-    assert max(drift(ppo.KlController(0.05), pull, step, 0.3, classic=True)) > 12
+    def holds(kls: list[float]) -> bool:
+        return max(kls) < 6 * 1.5 and 2.0 < sum(kls[12:17]) / 5 < 6.6 and max(kls[14:]) < 6.6
+
+    assert holds(drift(ppo.KlController(0.05), pull, step, 0.3))
+    for horizon in (1_000, 10_000):
+        usual = drift(ppo.KlController(0.05), pull, step, 0.3, horizon)
+        assert not holds(usual)
+        assert max(usual) > 12
 
 
 def test_the_controllers_first_step_by_hand() -> None:
