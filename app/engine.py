@@ -82,7 +82,12 @@ def features(client: httpx.Client, base_model: str, items: list[dict[str, Any]])
     a prompt that the model cannot read.
     """
     found = _post(client, f"{url_for(base_model)}/v1/features", {"model": base_model, "items": items})
-    return found["features_from"], [None if one is None else base64.b64decode(one) for one in found["features"]]
+    return found["features_from"], [None if one is None else decoded(one) for one in found["features"]]
+
+
+def decoded(features: str) -> bytes:
+    """A response's features as they are stored, from the form in which the engine sends them."""
+    return base64.b64decode(features)
 
 
 async def complete_async(client: httpx.AsyncClient, base_model: str, body: dict[str, Any]) -> dict[str, Any]:

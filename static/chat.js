@@ -56,11 +56,11 @@ composer.addEventListener("submit", async (event) => {
   event.preventDefault();
   const text = field.value.trim();
   if (!text || stop.hidden === false) return;
+  const body = new URLSearchParams(new FormData(composer)); // before its field is disabled, and left out
   busy(true);
   const leave = new AbortController();
   stop.onclick = () => leave.abort();
   try {
-    const body = new URLSearchParams({ text });
     const said = await fetch(composer.action, { method: "POST", body, headers: { Accept: "application/json" } });
     if (!said.ok) throw new Error(await sentence(said));
     bubble("user", text);

@@ -1,7 +1,6 @@
 """Draw pairs of responses through the engine: the first is on the label page within seconds, the rest follow."""
 
 import asyncio
-import base64
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -167,7 +166,7 @@ class Drawing:
                     prompt_token_ids=pair.prompt_token_ids,
                     token_ids=choice.get("token_ids"),
                     finish_reason=choice.get("finish_reason"),
-                    features=base64.b64decode(choice["features"]) if pair.features_from else None,
+                    features=engine.decoded(choice["features"]) if pair.features_from else None,
                     features_from=pair.features_from,
                 )
                 for choice, sampling in zip(pair.choices, pair.sampling, strict=True)

@@ -43,8 +43,8 @@ def find(session: Session, access: Access, chat_id: int, *, lock: bool = False) 
     return chat
 
 
-def say(session: Session, access: Access, chat_id: int | None, text: str) -> Chat:
-    """Add what the person said, in a new conversation where there is none yet."""
+def say(session: Session, access: Access, chat_id: int | None, text: str, best_of: int | None = None) -> Chat:
+    """Add what the person said, in a new conversation where there is none yet; `best_of` is kept for the next ones."""
     text = text.strip()
     if not text or "\x00" in text:
         raise BadInput("Write something first.")
@@ -60,6 +60,8 @@ def say(session: Session, access: Access, chat_id: int | None, text: str) -> Cha
     # A message that got no answer (the engine was down) is replaced by the new attempt, not stacked up.
     earlier = chat.messages[:-1] if chat.messages and chat.messages[-1]["role"] == "user" else chat.messages
     chat.messages = [*earlier, turn]
+    if best_of is not None:
+        chat.best_of = best_of
     chat.updated_at = now()
     session.flush()
     return chat
@@ -75,12 +77,23 @@ def call_for(session: Session, access: Access, chat: Chat, **more: Any) -> tuple
     return Call(access.project.slug, access.project.base_model, body), checkpoint
 
 
-def keep_answer(session: Session, chat_id: int, text: str, checkpoint_id: int | None) -> Chat | None:
-    """Add the model's answer to its question; nothing where the conversation went on without it meanwhile."""
+def keep_answer(
+    session: Session, chat_id: int, text: str, checkpoint_id: int | None, best_of: int | None = None
+) -> Chat | None:
+    """Add the model's answer to its question; nothing where the conversation went on without it meanwhile.
+
+    `best_of` says among how many candidates it was picked, None where nothing was.
+    """
     chat = session.get(Chat, chat_id, with_for_update=True)
     if chat is None or not text or not chat.messages or chat.messages[-1]["role"] != "user":
         return chat
-    answer = {"role": "assistant", "content": text, "checkpoint": str(checkpoint_id) if checkpoint_id else None}
+    answer: dict[str, Any] = {
+        "role": "assistant",
+        "content": text,
+        "checkpoint": str(checkpoint_id) if checkpoint_id else None,
+    }
+    if best_of is not None:
+        answer["best_of"] = best_of
     chat.messages = [*chat.messages, answer]
     chat.checkpoint_id = checkpoint_id
     chat.updated_at = now()

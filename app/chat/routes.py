@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
 from app.accounts.access import MemberOf, Person, find_project, page_context
+from app.chat import best_of as candidates
 from app.chat import choices, conversations, gateway
 from app.chat.feedback import Feedback
 from app.chat.feedback import keep as keep_feedback
@@ -39,6 +40,8 @@ def chat_page(request: Request, access: MemberOf, session: Transaction, chat_id:
             "recent": conversations.recent(session, access),
             "checkpoint": promoted(session, access.project.id, "policy"),
             "consented": conversations.has_consented(session, access),
+            "picker": candidates.picker(session, access.project),
+            "most_candidates": candidates.MOST,
         },
     )
 
@@ -50,16 +53,19 @@ def say(
     access: MemberOf,
     session: Transaction,
     text: Annotated[str, Form()] = "",
+    best_of: Annotated[int | None, Form(ge=1, le=candidates.MOST)] = None,
     chat_id: int | None = None,
 ) -> Response:
     """Say something. Without JavaScript the whole answer is awaited; with it, `answer` streams it afterwards."""
-    chat = conversations.say(session, access, chat_id, text)
+    chat = conversations.say(session, access, chat_id, text, best_of)
     if request.headers.get("accept") == "application/json":
         return Response(json.dumps({"chat": str(chat.id)}), media_type="application/json")
     # While the engine is down the question stays, and the page says that it has no answer yet.
     with suppress(Unavailable):
         if conversations.asks_twice(session, access, chat):
             choices.answer_twice(session, access, chat)
+        elif candidates.applies(session, access, chat):
+            candidates.answer(session, access, chat)
         else:
             call, checkpoint = conversations.call_for(session, access, chat)
             written = gateway.complete(call)["choices"][0]["message"]["content"] or ""
@@ -69,11 +75,17 @@ def say(
 
 @pages.post("/projects/{slug}/chat/{chat_id}/answer")
 def answer(access: MemberOf, session: Transaction, chat_id: int) -> Response:
-    """Stream the next answer as server-sent events: `piece` with text, then `turns` with the conversation's HTML."""
+    """Stream the next answer as server-sent events: `piece` with text, then `turns` with the conversation's HTML.
+
+    Where there is something to choose or to pick from, the turns come at once, without pieces.
+    """
     chat = conversations.find(session, access, chat_id, lock=True)
     if conversations.asks_twice(session, access, chat) or chat.pending:
         if not chat.pending:
             choices.answer_twice(session, access, chat)
+        return Response(_event("turns", _turns(access.project.slug, chat)), media_type="text/event-stream")
+    if candidates.applies(session, access, chat):
+        candidates.answer(session, access, chat)
         return Response(_event("turns", _turns(access.project.slug, chat)), media_type="text/event-stream")
     call, checkpoint = conversations.call_for(session, access, chat)
     stream = _stream(access.project.slug, chat.id, call, checkpoint.id if checkpoint else None)

@@ -11,7 +11,14 @@ FEATURES = 6
 
 
 def add_answers(
-    session: Session, project: Project, person: User, count: int, *, prompts: int = 6, start: int = 0
+    session: Session,
+    project: Project,
+    person: User,
+    count: int,
+    *,
+    prompts: int = 6,
+    start: int = 0,
+    size: int = FEATURES,
 ) -> list[Answer]:
     """`count` answers that prefer the response with the higher first feature, about `prompts` prompts in turn."""
     generator = np.random.default_rng(7 + start)
@@ -28,7 +35,7 @@ def add_answers(
     made = []
     for number in range(start, start + count):
         prompt = asked[number % prompts]
-        features = generator.normal(size=(2, FEATURES)).astype("<f2")
+        features = generator.normal(size=(2, size)).astype("<f2")
         a, b = (add_response(session, prompt, f"Answer {number} {side}", features[side]) for side in (0, 1))
         comparison = Comparison(
             project_id=project.id,
