@@ -19,7 +19,8 @@ from workers.language.decode import generate
 from workers.language.logprobs import Row, response_logprobs
 from workers.language.model import LanguageModel
 from workers.language.sampling import Settings
-from workers.ppo.rollout import POLICY, draw, look_at
+from workers.policy import POLICY
+from workers.ppo.rollout import draw, look_at
 from workers.ppo.update import learn
 from workers.reward.model import score_all
 

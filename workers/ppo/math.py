@@ -97,7 +97,7 @@ def policy_loss(logp: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, cli
     log_ratio = (logp - old).masked_fill(~mask, 0.0).clamp(-LOG_RATIO_CLAMP, LOG_RATIO_CLAMP)
     ratio = log_ratio.exp()
     surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
-    distance = (ratio.detach() - 1).abs().masked_fill(~mask, 0.0)
+    distance = (ratio.detach() - 1).abs()
     return PolicyLoss(-(surrogate * mask).sum() / tokens, (distance > clip).sum(), distance.max())
 
 

@@ -12,8 +12,9 @@ from app.runs.hyper import PpoHyper
 from tests.workers.ppo.test_rollout import trunk
 from workers.language.adapters import using
 from workers.language.model import LanguageModel
+from workers.policy import POLICY
 from workers.ppo import math as ppo
-from workers.ppo.rollout import POLICY, draw, look_at
+from workers.ppo.rollout import draw, look_at
 from workers.ppo.update import advantages_of, learn
 
 END = 2
@@ -44,8 +45,8 @@ def expected_values(logp: Tensor, rewards: Tensor) -> Tensor:
     return values
 
 
-@pytest.mark.parametrize("lam", [0.0, 0.95, 1.0])
-def test_answers_of_one_and_two_tokens_reach_the_optimum(lam: float) -> None:
+@pytest.mark.parametrize("lam", [0.0, 0.95, 1.0, None], ids=["gae 0", "gae 0.95", "gae 1", "rloo"])
+def test_answers_of_one_and_two_tokens_reach_the_optimum(lam: float | None) -> None:
     base = answer_logp(BASE)
     mask = torch.tensor([[True, len(answer) > 1] for answer in ANSWERS])
     optimum = (base.sum(1) + REWARD / BETA).softmax(0)
@@ -56,9 +57,12 @@ def test_answers_of_one_and_two_tokens_reach_the_optimum(lam: float) -> None:
         with torch.no_grad():
             logp = answer_logp(weights)
             rewards = ppo.token_rewards(REWARD, ppo.kl_k1(logp, base, mask), mask, BETA)
-            worth = ppo.gae(rewards, expected_values(logp, rewards), mask, lam)
             drawn = torch.multinomial(logp.sum(1).exp(), 512, replacement=True, generator=generator)
-            advantages = ppo.whiten(worth[drawn], mask[drawn])
+            if lam is None:
+                worth = ppo.rloo(rewards.sum(1)[drawn], 512)[:, None].expand(512, 2)
+            else:
+                worth = ppo.gae(rewards, expected_values(logp, rewards), mask, lam)[drawn]
+            advantages = ppo.whiten(worth, mask[drawn])
         for _ in range(2):
             tokens = int(mask[drawn].sum())
             found = ppo.policy_loss(answer_logp(weights)[drawn], logp[drawn], advantages, mask[drawn], 0.2, tokens)
@@ -74,7 +78,8 @@ def test_answers_of_one_and_two_tokens_reach_the_optimum(lam: float) -> None:
     assert total_variation(policy, (base.sum(1) + REWARD / (1.25 * BETA)).softmax(0)) > 0.05
 
 
-def test_a_language_model_reaches_the_optimum(tiny: LanguageModel) -> None:
+@pytest.mark.parametrize("advantage", ["gae", "rloo"])
+def test_a_language_model_reaches_the_optimum(tiny: LanguageModel, advantage: str) -> None:
     """A prompt whose answers have one token; the vowels are worth 1, everything else nothing."""
     made, prompt, beta, batch = trunk(tiny, 0, 0.0), [1, 40, 2, 3], 0.5, 256
     reward = torch.zeros(tiny.model.config.vocab_size)
@@ -90,13 +95,14 @@ def test_a_language_model_reaches_the_optimum(tiny: LanguageModel) -> None:
     policy = tiny.adapters[POLICY].parameters()
     optimiser = torch.optim.AdamW(policy, lr=0.0, betas=(0.9, 0.95), weight_decay=0.0)
     fields = {"batch": batch, "minibatches": 1, "warmup_steps": 0, "score_clip": 100.0, "missing_eos_penalty": 0.0}
+    fields |= {"advantage": advantage, "answers_per_prompt": 64}
     head: ppo.RidgeValue | None = None
     for update in range(updates := 40):
         hyper = PpoHyper.from_json({**fields, "learning_rate": 8e-3 * (1 - update / updates)}, "tiny")
         drawn = draw(made, [prompt] * batch, 1, seed=update * batch)
         found = look_at(made, drawn, [list(range(batch))], keep=False)
         found = found._replace(score=reward[[one.token_ids[0] for one in drawn]])
-        advantages = advantages_of(found, hyper, beta, head or ppo.RidgeValue.fresh(found.hidden, found.mask))
+        advantages = advantages_of(found, hyper, beta, head)
         learn(made, found, advantages.values, [[list(range(batch))]], policy, optimiser, hyper, 0)
         head = advantages.head
     with using(tiny, POLICY):

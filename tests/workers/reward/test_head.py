@@ -107,3 +107,14 @@ def test_several_votes_on_one_pair_weigh_as_much_as_they_are() -> None:
     assert one.theta.tolist() == pytest.approx(other.theta.tolist(), rel=1e-6)
     # By hand: theta = 2 sigmoid(-theta) has its solution at 0.6749.
     assert one.theta[0] == pytest.approx(2 / (1 + np.exp(one.theta[0])), rel=1e-6)
+
+
+def test_several_votes_count_in_the_folds_too() -> None:
+    differences, once, _ = answers(60, 5, 9, np.array([0.4]))
+    fold, prior = np.arange(60) % 5, start_spacing(once, 1)
+    votes = np.arange(60) % 3 + 1
+    weighed = cross_validate(differences, once._replace(weight=votes.astype(float)), fold, prior, 0.05)
+    repeated = Outcomes(*(np.repeat(column, votes) for column in once))
+    counted = cross_validate(differences, repeated, fold, prior, 0.05)
+    np.testing.assert_allclose(weighed.delta, counted.delta, rtol=1e-6)
+    assert weighed.losses == pytest.approx(counted.losses)
