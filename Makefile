@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 VENV := .venv
 PYTEST := $(VENV)/bin/python -m pytest
 
-.PHONY: help run test test-all lint bench demo screenshots constraints environment tools
+.PHONY: help run test test-all mutations lint bench demo screenshots constraints environment tools
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -20,6 +20,9 @@ test: tools ## Set up, a browser included, and run the tests
 
 test-all: test ## The tests, then the slow ones as well
 	$(PYTEST) -m slow
+
+mutations: tools ## Break each formula of the trainer in a copy of the tree and see its test fail
+	$(VENV)/bin/python tests/mutations.py $(PART)
 
 lint: tools ## Style, types, imports between rooms, unused dependencies, templates
 	$(VENV)/bin/python -m ruff check .
