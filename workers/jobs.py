@@ -95,6 +95,8 @@ def work_on(context: JobContext, run_id: int, work: Callable[[int, Watch], None]
             with _ending(run_id) as (session, run):
                 broke = f"Something in Pairloop broke: {type(problem).__name__}: {problem}. The worker's log has more."
                 steps.failed(session, run, broke)
+        with open_session() as session:
+            repeats.ask_again(session, run_id)
 
 
 @contextmanager
@@ -134,8 +136,6 @@ def _take_in(run_id: int, ending: Ending, log_file: Path) -> None:
     if ending.result is not None:
         with _ending(run_id) as (session, run):
             steps.trained(session, run, ending.result)
-            if again := repeats.ask_again(session, run):
-                run.message += f" People are asked again about surprising answers: {again}."
         return
     if ending.stop is not None:
         raise PutBack("Its worker was stopped; the next one goes on from the last saved state.")

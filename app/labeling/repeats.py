@@ -4,46 +4,64 @@ from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.models import Comparison, Project, Prompt, Run
+from app.models import FINISHED, Comparison, Project, Prompt, Run
 from app.models.policies import Labeling
-
-AHEAD = 1
-"""How much more urgent than the pair was: it comes before the stock, so that the next training hears of it."""
+from app.runs import live
 
 
-def ask_again(session: Session, run: Run) -> int:
-    """Put the answers that surprised a `reward` run up once more, as many as the project wants; return how many.
+def ask_again(session: Session, run_id: int) -> None:
+    """Put up once more what surprised the `reward` run that ended with this run, as many as the project wants.
 
-    The run's result lists them, the most surprising first. Two responses are asked about again once; an index sees to
-    that. What people chose in a chat or a product is theirs alone, and what still waits gets its answers anyway.
+    A chain's are put up when the chain has ended: behind the pairs of the policy it promoted, which come next. To do
+    it twice is the same as once.
     """
+    run = _reward_run_that_ended_with(session, session.get_one(Run, run_id))
+    if run is None or "asked_again" in run.result:
+        return
     project = session.get_one(Project, run.project_id)
-    wanted = Labeling.from_json(project.labeling).repeats
+    wanted = 0 if project.archived_at is not None else Labeling.from_json(project.labeling).repeats
+    added = 0
+    for comparison in _worth_asking(session, run):
+        if added == wanted:
+            break
+        added += _put_up(session, comparison, run)
+    run.result = {**run.result, "asked_again": added}
+    if added:
+        run.message += f" People are asked again about surprising answers: {added}."
+        live.announce(session, project.id)
+
+
+def _reward_run_that_ended_with(session: Session, run: Run) -> Run | None:
+    """The run itself or, at a chain's end, the chain's first step; None while more is to come."""
+    found = select(Run).where(Run.kind == "reward", Run.status == "succeeded").with_for_update()
+    if run.parent_id is None:
+        return session.scalar(found.where(Run.id == run.id))
+    chain = session.get_one(Run, run.parent_id, populate_existing=True)
+    return session.scalar(found.where(Run.parent_id == chain.id)) if chain.status in FINISHED else None
+
+
+def _worth_asking(session: Session, run: Run) -> list[Comparison]:
+    """The comparisons that the run's result lists, the most surprising first, but for those to be left alone.
+
+    What people chose in a chat or a product is theirs alone, and what still waits gets its answers anyway.
+    """
     surprising = [int(one["comparison"]) for one in run.result.get("surprising", [])]
-    if project.archived_at is not None or not wanted or not surprising:
-        return 0
     query = (
         select(Comparison)
         .join(Prompt, Prompt.id == Comparison.prompt_id)
         .where(
             Comparison.id.in_(surprising),
-            Comparison.project_id == project.id,
+            Comparison.project_id == run.project_id,
             Comparison.status != "waiting",
             Comparison.source.not_in(("chat", "feedback")),
             Prompt.withdrawn_at.is_(None),
         )
     )
-    found = sorted(session.scalars(query), key=lambda one: surprising.index(one.id))
-    added = 0
-    for comparison in found:
-        if added == wanted:
-            break
-        added += _put_up(session, comparison, run)
-    return added
+    return sorted(session.scalars(query), key=lambda one: surprising.index(one.id))
 
 
 def _put_up(session: Session, comparison: Comparison, run: Run) -> bool:
-    """Make the repeat of a comparison unless there is one of the same two responses already."""
+    """Make the repeat of a comparison unless these two responses were asked about again before; an index knows."""
     made = session.scalar(
         insert(Comparison)
         .values(
@@ -53,7 +71,7 @@ def _put_up(session: Session, comparison: Comparison, run: Run) -> bool:
             response_b_id=comparison.response_b_id,
             purpose="repeat",
             source=comparison.source,
-            priority=comparison.priority + AHEAD,
+            priority=comparison.priority,
             run_id=run.id,
         )
         .on_conflict_do_nothing(

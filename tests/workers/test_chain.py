@@ -84,8 +84,13 @@ def test_answers_become_a_policy_that_writes_the_next_pairs(engine_url: str) -> 
         assert steps[1].samples != []
         phases = set(session.scalars(select(RunMetric.phase).where(RunMetric.run_id == steps[1].id)))
         assert phases != set()
-        waiting = session.scalars(select(Comparison).where(Comparison.status == "waiting")).all()
-        assert len(waiting) == 4
+        waiting = session.scalars(
+            select(Comparison).where(Comparison.status == "waiting").order_by(Comparison.id)
+        ).all()
+        purposes = [one.purpose for one in waiting]
+        # Its own pairs, and behind them what surprised the reward model.
+        assert (len(purposes[:4]), "repeat" in purposes[:4]) == (4, False)
+        assert set(purposes[4:]) <= {"repeat"}
         # Pairs that test the models may be older: the promoted reward model let the stock be refilled.
         learnt_from = [one for one in waiting if one.purpose == "train"]
         assert {one.response_a.checkpoint_id for one in learnt_from} == {policy.id}

@@ -1,13 +1,12 @@
 """A reward model as a Hugging Face directory: adapters merged, and a loader that needs no Pairloop."""
 
-import copy
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 from transformers.pytorch_utils import Conv1D
 
@@ -60,20 +59,18 @@ def export(model: RewardModel, directory: Path) -> bool:
     """Write model, tokenizer, head and loader to `directory`, which must be new or empty.
 
     Returns whether AutoModelForSequenceClassification can compute the score: only where the last token's last state
-    is all that counts. Raises ValueError with a sentence.
+    is all that counts. The language model is used up, because a second copy of its weights may not fit into memory.
+    Raises ValueError with a sentence.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise ValueError(f"{directory} is not empty. Name a directory that is new.")
     shares, constant = parts(model)
     plain = [(one.layer, one.pooled) for one in shares] == [(LAST, "last")]
-    network, lm = merged(model), model.lm
-    network.config.pad_token_id = padding(lm)
-    if plain:
-        _classifier(network, shares[0].weights).save_pretrained(directory)
-    else:
-        network.base_model.save_pretrained(directory)
-    tokenizer = copy.deepcopy(lm.tokenizer)
-    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(padding(lm))
+    lm, tokenizer, pad = model.lm, model.lm.tokenizer, padding(model.lm)
+    merge(model)
+    lm.model.config.pad_token_id, tokenizer.pad_token = pad, tokenizer.convert_ids_to_tokens(pad)
+    network = _classifier(lm.model, shares[0].weights) if plain else lm.trunk
+    network.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     save_file({"weights": torch.stack([one.weights for one in shares])}, directory / "reward_head.safetensors")
     listed = [{"layer": one.layer, "pooled": one.pooled} for one in shares]
@@ -104,16 +101,15 @@ def parts(model: RewardModel) -> tuple[list[Part], float]:
     return [one for one in shares if one.weights.any()] or shares[:1], constant
 
 
-def merged(model: RewardModel) -> Any:
-    """Return a float32 copy of the language model with the reward model's adapter added to its weights."""
-    network = copy.deepcopy(model.lm.model).float()
+def merge(model: RewardModel) -> None:
+    """Add the reward model's adapter to the weights of its language model, in float32."""
+    network = model.lm.model.float()
     if model.adapter is not None:
         adapter = model.lm.adapters[model.adapter]
         for path, (a, b) in adapter.pairs.items():
             module = network.get_submodule(path)
             update = adapter.config.alpha / adapter.config.rank * (b @ a).detach()
             module.weight.data += update.T if isinstance(module, Conv1D) else update
-    return network.cpu()
 
 
 def padding(lm: LanguageModel) -> int:
@@ -129,9 +125,10 @@ def padding(lm: LanguageModel) -> int:
 
 
 def _classifier(network: Any, weights: Tensor) -> Any:
-    config = copy.deepcopy(network.config)
-    config.num_labels = 1
-    classifier = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
-    classifier.base_model.load_state_dict(network.base_model.state_dict())
-    classifier.score.weight.data.copy_(weights[None])
+    """Return transformers' classifier of one label on the very weights of the network."""
+    network.config.num_labels = 1
+    with torch.device("meta"):
+        classifier = AutoModelForSequenceClassification.from_config(network.config)  # type: ignore[no-untyped-call]
+    classifier.base_model.load_state_dict(network.base_model.state_dict(), assign=True)
+    classifier.score.weight = nn.Parameter(weights[None])
     return classifier

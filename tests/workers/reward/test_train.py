@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.checkpoints import figures
 from tests.workers import training
 from tests.workers.reward import snapshots
 from workers import artifacts
@@ -58,6 +59,12 @@ def test_it_trains_adapters_and_says_what_they_brought(finished: tuple[dict[str,
     # They are kept only where unseen answers became likelier.
     assert metrics["nll_adapters"] <= metrics["nll_head"]
     assert (metrics["adapter_steps"] > 0) == ("adapter_config.json" in artifacts.read(**result["checkpoint"]))
+
+
+def test_every_figure_has_a_name_in_words(finished: tuple[dict[str, Any], RecordingContext]) -> None:
+    metrics = finished[0]["metrics"]
+    assert {"temperature", "ece_tempered", "accuracy_gap_small", "accuracy_strength_1"} <= set(metrics)
+    assert set(metrics) - set(figures.NAMES) == set()
 
 
 def test_zero_is_the_base_models_average_answer(
