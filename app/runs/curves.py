@@ -15,7 +15,11 @@ TITLES = {
     "loss": _("Loss"),
     "nll": _("Loss on unseen prompts"),
     "grad_norm": _("Length of the gradient"),
+    "loss_heldout": _("Loss on unseen choices"),
     "accuracy": _("Accuracy"),
+    "accuracy_heldout": _("Accuracy on unseen choices"),
+    "margin": _("Lead of the preferred answer, nats"),
+    "margin_heldout": _("The same on unseen choices"),
     "reward": _("Reward after the price of KL"),
     "score": _("Score by the reward model"),
     "reward_heldout": _("Reward on held-out prompts"),
@@ -36,10 +40,15 @@ TITLES = {
     "rss_mb": _("Memory, MB"),
     "first_ratio": _("Probability ratio before the first step"),
     "sampler_gap": _("Gap between sampler and trainer, nats"),
+    "reference_gap": _("Gap between fresh policy and base model, nats"),
+    "mask_gap": _("Tokens that the mask counts wrongly"),
     "steps_skipped": _("Steps left out"),
     "tokens": _("Tokens drawn"),
 }
-FIRST = ("reward", "score", "reward_heldout", "kl", "kl_heldout", "loss", "nll", "accuracy", "length", "eos_rate")
+FIRST = (
+    *("reward", "score", "reward_heldout", "kl", "kl_heldout"),
+    *("loss", "loss_heldout", "nll", "accuracy", "accuracy_heldout", "length", "eos_rate"),
+)
 """What a reader looks at first; the others follow in the order of their names."""
 NOT_OVER_TIME = ("evaluate", "reference", "report")
 """Phases whose steps are not moments of learning, so that a line between them would say nothing."""

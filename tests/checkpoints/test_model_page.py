@@ -64,3 +64,10 @@ def test_a_policys_rewards_have_the_same_zero(client: TestClient, session: Sessi
 def test_the_list_of_models_says_it_too(client: TestClient, session: Session, project: Project) -> None:
     make_checkpoint(session, project, "reward")
     assert ZERO in client.get(f"/projects/{project.slug}/checkpoints").text
+
+
+def test_a_policy_without_a_reward_model_says_what_it_learnt_from(
+    client: TestClient, session: Session, project: Project
+) -> None:
+    shown = page(client, session, project, "policy")
+    assert "<dt>Learnt from</dt>       <dd>the answers themselves, by DPO</dd>" in shown
