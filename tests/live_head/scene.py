@@ -83,4 +83,3 @@ def fit_now(session: Session, project: Project) -> None:
     """Fit the head as a worker does, within the test's own transaction."""
     refit._known.clear()
     refit.keep(session, project)
-    session.expire_all()
