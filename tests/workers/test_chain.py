@@ -95,3 +95,29 @@ def test_answers_become_a_policy_that_writes_the_next_pairs(engine_url: str) -> 
         learnt_from = [one for one in waiting if one.purpose == "train"]
         assert {one.response_a.checkpoint_id for one in learnt_from} == {policy.id}
         assert {one.response_b.checkpoint_id for one in learnt_from} == {policy.id}
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_policy_made_by_dpo_is_promoted_and_writes_pairs_like_any_other(engine_url: str) -> None:
+    with open_session() as session:
+        project, olga = make_project(session), make_person(session, "olga", "operator")
+        project.sampling = {"stock": 0, "max_tokens": 12}
+    label(project, olga, 40)
+    with open_session() as session:
+        run_id = runs.start(session, project, "dpo", {"hyper": {"epochs": 1}}, olga).id
+    work_until_idle()
+    with open_session() as session:
+        run = session.get_one(Run, run_id)
+        assert (run.status, run.error) == ("succeeded", None)
+        assert run.samples != []
+        candidate = checkpoints.newest_candidate(session, project.id, "policy")
+        assert candidate is not None
+        assert (candidate.run_id, candidate.snapshot_id) == (run.id, run.snapshot_id)
+        assert {"accuracy_low", "kl", "length", "eos_rate"} <= set(candidate.metrics)
+        checkpoints.promote(session, None, candidate)
+        runs.start(session, project, "sample", {"comparisons": 2}, olga)
+    work_until_idle()
+    with open_session() as session:
+        pairs = session.scalars(select(Comparison).where(Comparison.status == "waiting")).all()
+        assert len(pairs) == 2
+        assert {one.response_a.checkpoint_id for one in pairs} == {candidate.id}
