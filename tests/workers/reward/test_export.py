@@ -12,12 +12,14 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from tests.workers import training
 from tests.workers.reward.test_model import ROWS, make
+from workers.iteration import RecordingContext, run_iteration
 from workers.language.layers import LAST
 from workers.language.model import LanguageModel, load
 from workers.language.tokens import encode_prompt, encode_response
-from workers.reward.export import LOADER, export, padding
-from workers.reward.model import RewardModel, score_all
+from workers.reward.export import LOADER, export, export_checkpoint, padding
+from workers.reward.model import RewardModel, load_reward, score_all
 
 MESSAGES = [{"role": "user", "content": "Name a tree."}]
 RESPONSES = ["An oak.", "I do not know any tree, but there are shrubs."]
@@ -53,6 +55,20 @@ def test_transformers_scores_the_same_where_the_last_token_is_pooled(tmp_path: P
         logits = theirs(ids, attention_mask=(ids != theirs.config.pad_token_id).long()).logits[:, 0]
     assert ours.std() > 0.1
     torch.testing.assert_close(logits + constant_of(directory), ours, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("lora_from_labels", [1000, 30])
+def test_a_run_at_depth_one_can_be_exported(shared_tiny: LanguageModel, tmp_path: Path, lora_from_labels: int) -> None:
+    hyper = {"depth": 1, "pooling": "last", "lora_from_labels": lora_from_labels}
+    hyper |= {"lora_learning_rate": 0.003, "lora_epochs": 3}
+    snapshot = training.snapshot(tmp_path, shared_tiny, 60)
+    result = run_iteration(training.spec(tmp_path, "reward", snapshot=snapshot, hyper=hyper), RecordingContext())
+    model, directory = load_reward(load("tiny"), **result["checkpoint"]), tmp_path / "reward"
+    ours = model.normalised(score_all(model, ROWS)).tolist()
+    # The head alone reads the last token alone; adapters bring the mean of the last states with them.
+    assert export_checkpoint("tiny", **result["checkpoint"], directory=directory) is (model.adapter is None)
+    reward = loader(directory)
+    assert [reward.score_ids(prompt, response) for prompt, response in ROWS] == pytest.approx(ours, abs=1e-4)
 
 
 def loader(directory: Path) -> Any:
