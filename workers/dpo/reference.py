@@ -31,16 +31,12 @@ class Reference(NamedTuple):
     def policy_logp(self, chosen: Sequence[int]) -> tuple[Tensor, int]:
         """Return the policy's log-probability of some responses [B], differentiable, and how many tokens they have."""
         rows = [self.rows[row] for row in chosen]
-        lower = None
-        if self.kept:
-            lower = nn.utils.rnn.pad_sequence([self.kept[row] for row in chosen], batch_first=True)
-        elif self.lower:
-            with torch.no_grad():
-                lower = states_at(self.lm, rows, [self.lower])[self.lower]
         with adapters.using(self.lm, POLICY):
-            states = (
-                states_at(self.lm, rows, [LAST])[LAST] if lower is None else states_above(self.lm, lower, self.lower)
-            )
+            if self.kept:
+                lower = nn.utils.rnn.pad_sequence([self.kept[row] for row in chosen], batch_first=True)
+                states = states_above(self.lm, lower, self.lower)
+            else:
+                states = states_at(self.lm, rows, [LAST])[LAST]
         logp, mask = token_logprobs(self.lm, states, rows)
         return total_logp(logp, mask), int(mask.sum())
 

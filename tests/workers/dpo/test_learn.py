@@ -78,6 +78,18 @@ def test_a_lead_is_the_difference_of_implicit_rewards(tiny: LanguageModel) -> No
     assert found.loss == pytest.approx(float(-expected.sigmoid().log().mean()), abs=1e-5)
     assert found.margin == pytest.approx(float(expected.mean()), abs=1e-5)
     assert found.accuracy == float((expected > 0).float().mean())
+    # What teaches counts three in ten as slips.
+    slips = -0.7 * expected.sigmoid().log() - 0.3 * (-expected).sigmoid().log()
+    assert learn(made, CHOICES, EVERY, hyper(beta=0.5, label_smoothing=0.3))["loss"] == pytest.approx(
+        float(slips.mean()), abs=1e-5
+    )
+
+
+def test_stronger_choices_are_asked_for_more(tiny: LanguageModel) -> None:
+    # A fresh policy leads by nothing; the choices are 0, 2, 1 and 0 steps above slightly better, 0.5 nats each.
+    found = learn(read(tiny), CHOICES, EVERY, hyper(strength_margin=0.5, label_smoothing=0.0))
+    by_hand = [np.log1p(np.exp(margin)) for margin in (0.0, 1.0, 0.5, 0.0)]
+    assert found["loss"] == pytest.approx(np.mean(by_hand), abs=1e-5)
 
 
 def test_a_step_raises_what_was_chosen_over_what_was_not(tiny: LanguageModel) -> None:

@@ -67,6 +67,8 @@ def test_it_begins_at_the_base_model_and_reports_what_to_watch(finished: Finishe
     assert steps[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
     looks = [number for number, metrics in enumerate(steps, start=1) if "kl_heldout" in metrics]
     assert looks == [*range(4, len(steps), 4), len(steps)]
+    best = min(looks, key=lambda step: steps[step - 1]["loss_heldout"])
+    assert finished[0]["metrics"]["best_step"] == best
     expected = {"loss_heldout", "accuracy_heldout", "margin_heldout", "length_heldout", "eos_heldout"}
     assert expected <= set(steps[3])
     assert {*context.shown[0]} == {"prompt", "before", "after"}

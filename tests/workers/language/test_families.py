@@ -119,6 +119,12 @@ def test_a_template_that_takes_no_system_turn_says_so_when_one_comes(tmp_path: P
         encode_prompt(lm, [{"role": "system", "content": "Be kind."}, *HELLO])
 
 
+def test_a_template_that_hides_answers_says_nothing_about_their_end(tmp_path: Path) -> None:
+    tokenizer = tiny_model.tokenizer()
+    tokenizer.chat_template = "{% for m in messages if m['role'] == 'user' %}<|im_start|>{{ m['content'] }}{% endfor %}"
+    assert load(save(tmp_path, random_model("llama").model, tokenizer)).eos == frozenset({2})
+
+
 def test_a_template_that_takes_no_turns_at_all_is_refused(tmp_path: Path) -> None:
     tokenizer = tiny_model.tokenizer()
     tokenizer.chat_template = "{{ raise_exception('documents only') }}"
