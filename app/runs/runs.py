@@ -127,6 +127,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "metrics": run.result.get("metrics", {}),
         "gate": run.result.get("gate"),
         "checkpoint": run.result.get("checkpoint"),
+        "surprising": run.result.get("surprising", []),
         "snapshot": run.snapshot.sha256 if run.snapshot else None,
         "samples": run.samples,
         "created": run.created_at.isoformat(),

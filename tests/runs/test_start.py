@@ -165,6 +165,17 @@ def test_who_may(
     assert client.get(f"/api/v1/runs/{run}", headers=operator).status_code == 404, "not a member any more"
 
 
+def test_a_reward_run_tells_what_surprised_it(
+    client: TestClient, session: Session, project: Project, operator: dict[str, str], answered: None
+) -> None:
+    made = post(client, operator, "reward").json()
+    assert made["surprising"] == []
+    surprising = [{"comparison": "7", "probability": 0.02}]
+    session.get_one(Run, int(made["id"])).result = {"surprising": surprising}
+    session.flush()
+    assert client.get(f"/api/v1/runs/{made['id']}", headers=operator).json()["surprising"] == surprising
+
+
 def test_runs_are_listed_newest_first_page_by_page(
     client: TestClient, session: Session, operator: dict[str, str], answered: None
 ) -> None:
