@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,7 +96,8 @@ class _Layer(CacheLayerMixin):  # type: ignore[no-untyped-call]
 
     def __init__(self, owner: RowCache) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.owner = owner
+        # Not a circle of references: hundreds of megabytes would wait for Python's garbage collector.
+        self.owner = weakref.proxy(owner)
 
     @property
     def columns(self) -> int:

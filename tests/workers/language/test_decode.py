@@ -1,5 +1,7 @@
 """Decoding with a cache, padding and a shrinking batch gives what the model gives for each row alone."""
 
+import gc
+import weakref
 from random import Random
 
 import pytest
@@ -133,6 +135,20 @@ def test_a_batch_that_is_never_empty_does_not_grow_for_ever(tiny: LanguageModel)
     run(batch, tokens)
     for number in (0, 17, 39):
         assert tokens[number] == one_by_one(tiny, [1, 20 + number, 3], settings, number)
+
+
+def test_what_a_batch_held_is_free_at_once(tiny: LanguageModel) -> None:
+    batch = Batch(tiny)
+    batch.add([Request([1, 50, 51, 3], Settings(max_tokens=3), 0)])
+    run(batch, {}, 2)
+    held = weakref.ref(batch._cache.buffers[0].keys)
+    assert held() is not None
+    gc.disable()
+    try:
+        del batch
+        assert held() is None, "the garbage collector counts objects, not megabytes: it would come much later"
+    finally:
+        gc.enable()
 
 
 def test_a_shared_beginning_is_read_once(family: LanguageModel) -> None:
