@@ -3,13 +3,14 @@
 import argparse
 from pathlib import Path
 
-from bench.simulation import base, draw, golds, policy, reward
+from bench.simulation import base, choosing, draw, golds, policy, reward
 
 parser = argparse.ArgumentParser(prog="python -m bench.simulation", description=__doc__)
 stages = parser.add_subparsers(required=True)
 for name, work, text in (
     ("sample", base.sample, "the base model's answers, once"),
     ("reward", reward.study, "the instant head by labels, rule, noise, layer and pooling"),
+    ("choosing", choosing.study, "chosen pairs against random ones"),
     ("policy", policy.study, "reward run, PPO and DPO by one rule and seed"),
     ("draw", draw.study, "the pictures, and the tables on standard output"),
 ):

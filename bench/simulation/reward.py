@@ -27,7 +27,7 @@ def study(home: Path) -> None:
     """Fit every head and append one line per fit to reward.jsonl; what is there already is not fitted again."""
     pairs, lm = base.read_pairs(home), load(base.MODEL)
     features = {depth: base.read_features(home, depth) for depth in base.DEPTHS}
-    worth = {gold: _standardised(gold, pairs) for gold in golds.GOLDS}
+    worth = {gold: standardised(gold, pairs) for gold in golds.GOLDS}
     file = home / "reward.jsonl"
     known = {_key(json.loads(line)) for line in file.read_text().splitlines()} if file.exists() else set()
     with file.open("a") as lines:
@@ -98,7 +98,7 @@ def _fit(
     }
 
 
-def _standardised(gold: str, pairs: list[dict[str, Any]]) -> np.ndarray:
+def standardised(gold: str, pairs: list[dict[str, Any]]) -> np.ndarray:
     """Return what the rule says of both answers of every pair, in its standard deviations, [P, 2]."""
     found = np.array([golds.scores(gold, (pair["response_a"], pair["response_b"])) for pair in pairs])
     return np.asarray(found / found.std())
