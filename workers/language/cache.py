@@ -97,7 +97,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     def __init__(self, owner: RowCache) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         # Not a circle of references: hundreds of megabytes would wait for Python's garbage collector.
-        self.owner = weakref.proxy(owner)
+        self.owner: RowCache = weakref.proxy(owner)
 
     @property
     def columns(self) -> int:
