@@ -70,4 +70,4 @@ def codec(lm: LanguageModel) -> Codec:
     def encode(messages: list[dict[str, Any]], text: str) -> tuple[list[int], list[int]]:
         return encode_prompt(lm, messages), encode_response(lm, text)
 
-    return Codec(encode, lambda ids: decode(lm, ids), min(lm.eos))
+    return Codec(encode, lambda ids: decode(lm, ids), lm.end)

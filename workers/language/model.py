@@ -52,6 +52,12 @@ class LanguageModel:
     dtype: torch.dtype
     adapters: dict[str, Adapter] = field(default_factory=dict)  # by name; workers.language.adapters looks after both
     hooks: list[Any] = field(default_factory=list)  # what the adapter in use has hung into the model
+    closer: int | None = None  # the one of `eos` that the chat template writes after an answer
+
+    @property
+    def end(self) -> int:
+        """The id that closes an answer which nobody sampled here."""
+        return min(self.eos) if self.closer is None else self.closer
 
     @property
     def trunk(self) -> Any:
@@ -111,16 +117,19 @@ def load(name: str, dtype: str = "auto") -> LanguageModel:
     if tokenizer.chat_template is None:
         begins = tokenizer.bos_token_id is not None and tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
         tokenizer.chat_template = ("{{ bos_token }}" if begins else "") + DEFAULT_TEMPLATE
+    eos, closer = _turn_closers(name, network, tokenizer)
     lm = LanguageModel(
         name=name,
         model=network,
         tokenizer=tokenizer,
-        eos=_turn_closers(name, network, tokenizer),
+        eos=eos,
         context=int(getattr(network.config, "max_position_embeddings", None) or DEFAULT_CONTEXT),
         device=device,
         dtype=kind,
+        closer=closer,
     )
-    if directory is not None:
+    # SmolLM2 is tried in the tests; every child would lose half a second by trying it again.
+    if directory is not None and name != packaged.NAME:
         from workers.language import probe
 
         probe.check(lm)
@@ -151,8 +160,9 @@ def _read_directory(name: str, directory: Path, dtype: torch.dtype) -> tuple[Any
     return network, tokenizer
 
 
-def _turn_closers(name: str, network: Any, tokenizer: Any) -> frozenset[int]:
-    """The ids that close a turn: what the configuration says, and what the chat template writes after an answer."""
+def _turn_closers(name: str, network: Any, tokenizer: Any) -> tuple[frozenset[int], int | None]:
+    """The ids that close a turn, by the configuration and by what the chat template writes after an answer; and which
+    of them it writes, or else the tokenizer's own end."""
     stated = network.generation_config.eos_token_id if network.generation_config is not None else None
     found = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])}
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "ANSWER"}]
@@ -166,13 +176,14 @@ def _turn_closers(name: str, network: Any, tokenizer: Any) -> frozenset[int]:
         ) from error
     special = {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
     closing = tokenizer(after if said else "", add_special_tokens=False)["input_ids"]
-    found |= set([token for token in closing if token in special][:1])
+    closer = next((token for token in closing if token in special), tokenizer.eos_token_id)
+    found.add(closer)
     found.discard(None)
     if not found:
         raise ModelUnusable(
             f"The model {name} has no token that ends an answer. Set eos_token_id in its generation_config.json."
         )
-    return frozenset(int(token) for token in found)
+    return frozenset(int(token) for token in found), closer
 
 
 def _dtype(wanted: str, tiny: bool) -> torch.dtype:

@@ -30,7 +30,7 @@ def encode_prompt(lm: LanguageModel, messages: Sequence[dict[str, str]]) -> list
 def encode_response(lm: LanguageModel, text: str) -> list[int]:
     """Return the ids of a response that nobody sampled here, closed by the end-of-turn token."""
     ids: list[int] = lm.tokenizer(_disarm(lm, text), add_special_tokens=False)["input_ids"]
-    return [*ids, min(lm.eos)]
+    return [*ids, lm.end]
 
 
 def decode(lm: LanguageModel, ids: Sequence[int]) -> str:

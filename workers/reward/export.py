@@ -74,10 +74,10 @@ def export(model: RewardModel, directory: Path) -> bool:
     tokenizer.save_pretrained(directory)
     save_file({"weights": torch.stack([one.weights for one in shares])}, directory / "reward_head.safetensors")
     listed = [{"layer": one.layer, "pooled": one.pooled} for one in shares]
-    head = {"parts": listed, "constant": constant, "end_of_turn": min(lm.eos)}
+    head = {"parts": listed, "constant": constant, "end_of_turn": lm.end}
     (directory / "reward_head.json").write_text(json.dumps(head, indent=1))
     (directory / "reward_model.py").write_bytes(LOADER.read_bytes())
-    end = tokenizer.convert_ids_to_tokens(min(lm.eos))
+    end = tokenizer.convert_ids_to_tokens(lm.end)
     card = CARD.format(base=lm.name, plain=PLAIN.format(constant=constant, end=end) if plain else NOT_PLAIN)
     (directory / "README.md").write_text(card)
     return plain

@@ -119,6 +119,19 @@ def test_a_template_that_takes_no_system_turn_says_so_when_one_comes(tmp_path: P
         encode_prompt(lm, [{"role": "system", "content": "Be kind."}, *HELLO])
 
 
+def test_an_answer_from_elsewhere_is_closed_as_the_template_closes_turns(tmp_path: Path) -> None:
+    # As with Qwen, Llama 3 and Gemma: the end of a text (0) is another token than the end of a turn (2).
+    path = save(tmp_path, random_model("llama").model)
+    change(tmp_path / "model" / "generation_config.json", eos_token_id=[0, 2])
+    change(tmp_path / "model" / "tokenizer_config.json", eos_token="<|pad|>")
+    lm = load(path)
+    assert (lm.eos, lm.end) == (frozenset({0, 2}), 2)
+    assert encode_response(lm, "Yes.")[-1] == 2
+    # Without a template, the end of a text closes an answer.
+    (tmp_path / "model" / "chat_template.jinja").unlink()
+    assert load(path).end == 0
+
+
 def test_a_template_that_hides_answers_says_nothing_about_their_end(tmp_path: Path) -> None:
     tokenizer = tiny_model.tokenizer()
     tokenizer.chat_template = "{% for m in messages if m['role'] == 'user' %}<|im_start|>{{ m['content'] }}{% endfor %}"
