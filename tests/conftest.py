@@ -17,6 +17,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+# Before numpy is loaded: on busy cores its second thread makes small matrices several times slower.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # The application reads its settings when it is imported, so the database must stand before that.
 _home: tempfile.TemporaryDirectory[str] | None = None
 _server = None

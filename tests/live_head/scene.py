@@ -35,7 +35,8 @@ def add_answers(
     made = []
     for number in range(start, start + count):
         prompt = asked[number % prompts]
-        features = generator.normal(size=(2, size)).astype("<f2")
+        # Later features are larger, as a language model's are of very different sizes.
+        features = (generator.normal(size=(2, size)) * np.linspace(1, 4, size)).astype("<f2")
         a, b = (add_response(session, prompt, f"Answer {number} {side}", features[side]) for side in (0, 1))
         comparison = Comparison(
             project_id=project.id,

@@ -8,9 +8,11 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.live_head import heads
 from app.models import Answer, Project, Prompt, Response, User
 from tests.live_head.scene import FEATURES, add_answers, add_response, fit_now
 from tests.people import bearer, make_person, make_project
+from workers.live_head import refit
 
 PAGE = "/projects/garden/live-head"
 
@@ -39,6 +41,12 @@ def good(session: Session, project: Project) -> Response:
 @pytest.fixture
 def operator(session: Session) -> dict[str, str]:
     return bearer(session, make_person(session, "olga", "operator"))
+
+
+def spread(session: Session, project: Project) -> float:
+    found = heads.usable(session, project.id)
+    assert found
+    return float(found[1].spread)
 
 
 def test_the_api_names_the_five_answers_that_moved_a_score_most(
@@ -71,6 +79,23 @@ def test_without_an_answer_the_score_loses_what_the_answer_moved(
     both = {"without": [first["answer"], second["answer"]]}
     together = client.get(address, params=both, headers=operator).json()["score_without"]
     assert together == pytest.approx(found["score"] - first["moved"] - second["moved"], abs=0.05)
+
+
+def test_what_an_answer_moved_is_what_a_fit_without_it_takes_away(
+    client: TestClient, session: Session, project: Project, good: Response, operator: dict[str, str]
+) -> None:
+    address = f"/api/v1/responses/{good.id}/influences"
+    before, unit = client.get(address, headers=operator).json(), spread(session, project)
+    first = before["influences"][0]
+    session.delete(session.get_one(Answer, int(first["answer"])))
+    session.flush()
+    # The basis stays, as it does in a worker, so the answer alone makes the difference.
+    refit.keep(session, project)
+    session.expire_all()
+    after = client.get(address, headers=operator).json()
+    # The unit of a score changes a little, too; and one step from thirty answers to twenty-nine is not all the way.
+    lost = before["score"] - after["score"] * spread(session, project) / unit
+    assert lost == pytest.approx(first["moved"], rel=0.2)
 
 
 def test_unticking_an_answer_on_the_page_shows_the_score_without_it(

@@ -92,10 +92,10 @@ def test_one_errand_is_run_between_two_steps(tiny: LanguageModel) -> None:
     scheduler.submit(
         Job([Request(PROMPT, Settings(0.0, max_tokens=9), 1)], None, True, lambda _: order.append("token"))
     )
-    futures = [scheduler.between_steps(lambda: order.append("errand")) for _ in range(4)]
+    futures = [scheduler.between_steps(lambda n=n: order.append(f"errand {n}")) for n in range(4)]  # type: ignore[misc]
     scheduler.start()
     for future in futures:
         future.result(timeout=10)
     scheduler.close()
     scheduler.join()
-    assert order[:7] == ["errand", "token"] * 3 + ["errand"]
+    assert order[:7] == ["errand 0", "token", "errand 1", "token", "errand 2", "token", "errand 3"]

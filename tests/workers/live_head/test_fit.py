@@ -89,12 +89,12 @@ def test_the_figures_by_hand() -> None:
         strength=np.array([1, 1, 1, 0]),
         prompt=np.arange(4),
         holdout=np.zeros(4, dtype=bool),
-        longer=np.array([5.0, -5.0, 5.0, 5.0]),
+        longer=np.array([5.0, 5.0, -5.0, 5.0]),
     )
     found = figures(np.array([0.5, -0.1, -2.0, 9.0]), answers)
-    # Right, wrong, right; the tie is not counted. The longer one is preferred once in three, the shorter one twice.
+    # Right, wrong, right; the tie is not counted. Each time the longer one was preferred.
     assert found["accuracy"] == pytest.approx(2 / 3)
-    assert found["length_baseline"] == pytest.approx(2 / 3)
+    assert found["length_baseline"] == 1.0
     # Wilson's interval of 2 in 3: centre (2/3 + 1.92/3) / (1 + 3.84/3) = 0.573, half width 0.365.
     assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx((0.208, 0.939), abs=1e-3)
 

@@ -75,6 +75,10 @@ def test_an_adapter_writes_the_answer_but_never_reads_it(
     for choice in answer["choices"]:
         wanted = expected(tiny, answer["prompt_token_ids"], choice["token_ids"])
         assert close(numbers(choice["features"]), wanted)
+    rows = [(answer["prompt_token_ids"], answer["choices"][0]["token_ids"])]
+    with adapters.using(tiny, "loud"):
+        within = features.read(tiny, rows)
+    assert within == features.read(tiny, rows)
 
 
 def test_responses_that_came_without_are_read_from_their_ids_or_their_text(
