@@ -26,7 +26,9 @@ def read_some(project_id: int) -> None:
     minute asks again.
     """
     with open_session() as session:
-        project = session.get_one(Project, project_id)
+        project = session.get(Project, project_id)
+        if project is None or project.archived_at is not None:
+            return
         unread = answers.gather(session, project).unread[:AT_ONCE]
         items = [_item(session.get_one(Response, one)) for one in unread]
         base_model = project.base_model
