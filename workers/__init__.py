@@ -5,6 +5,6 @@ import os
 # Read by OpenMP when torch is loaded. By default a thread that waits for another one spins for milliseconds, which is
 # fine alone and ten times slower as soon as an engine and a training child share two cores.
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
-# numpy's own threads gain little on matrices of a few hundred columns, and on cores that are busy with a model they cost
-# a great deal: the live head's refit took 0.6 s with two of them and 0.1 s with one.
+# numpy's own threads gain little on matrices of a few hundred columns, and on cores that are busy with a model they
+# cost a great deal: the live head's refit took 0.6 s with two of them and 0.1 s with one.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
