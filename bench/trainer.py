@@ -109,12 +109,15 @@ def write_snapshot(home: Path, pairs: list[dict[str, Any]], rule: Rule, seed: in
             {
                 **pair,
                 "prompt_hash": prompt_hash,
+                "comparison": str(number),
                 "response_a_id": f"{number}a",
                 "response_b_id": f"{number}b",
                 "verdict": "preferred" if lead else "tie",
                 "preferred": ("a" if lead > 0 else "b") if lead else None,
                 "strength": rule.strength(lead) if lead else None,
                 "annotator": "simulated",
+                "simulated": True,
+                "purpose": "holdout" if pair["holdout"] else "train",
                 "created": datetime(2026, 1, 1, tzinfo=UTC),
             }
         )

@@ -43,6 +43,8 @@ def _row(index: int, pair: dict[str, Any], worth: np.ndarray, slip: bool, holdou
         "preferred": None if tie else better,
         "strength": None if tie else 1 + (size >= BETTER) + (size >= MUCH_BETTER),
         "annotator": "simulated",
+        "simulated": True,
+        "purpose": "holdout" if holdout else "train",
         "created": datetime(2026, 1, 1, tzinfo=UTC),
     }
 
