@@ -80,6 +80,7 @@ def _learn(
             prompt[chosen],
             np.zeros(len(chosen), np.bool_),
             length[chosen],
+            np.zeros(len(chosen), np.bool_),
         )
         # 2. The head as the product fits it, and what it is worth.
         basis = make_basis(flat, answers)

@@ -39,6 +39,7 @@ def gather(session: Session, project: Project) -> Said:
             Answer.strength,
             Prompt.id.label("prompt"),
             Prompt.holdout,
+            Comparison.purpose,
             a.id.label("first"),
             b.id.label("second"),
             a.features_from.label("first_from"),
@@ -88,6 +89,7 @@ def gather(session: Session, project: Project) -> Said:
     whole = np.array(table, dtype=np.int64).reshape(-1, 5)
     holdout = np.array([row.holdout for row in read], dtype=np.bool_)
     longer = np.array([row.longer for row in read], dtype=np.float64)
-    arrays = Answers(whole[:, 0], whole[:, 1], whole[:, 2], whole[:, 3], whole[:, 4], holdout, longer)
+    repeat = np.array([row.purpose == "repeat" for row in read], dtype=np.bool_)
+    arrays = Answers(whole[:, 0], whole[:, 1], whole[:, 2], whole[:, 3], whole[:, 4], holdout, longer, repeat)
     newest = rows[0].id if rows else 0
     return Said(name, newest, [row.id for row in read], list(place), arrays, list(unread))

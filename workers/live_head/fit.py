@@ -41,6 +41,8 @@ class Answers(NamedTuple):
     """Whether the prompt is never trained on."""
     longer: Floats
     """How many characters longer the first response is."""
+    repeat: NDArray[np.bool_]
+    """Whether the pair was asked again because it had surprised a model: it teaches then, and is not measured on."""
 
     def choices(self, levels: int) -> Choices:
         """Return the intervals between cut points for so many steps of strength."""
@@ -144,7 +146,7 @@ def fit(basis: Basis, coordinates: Floats, answers: Answers, before: LiveFit | N
 
 def figures(delta: Floats, answers: Answers) -> dict[str, float]:
     """Return accuracy with its 95 % interval, and what length alone reaches, on answers that prefer one response."""
-    decisive = answers.sign != 0
+    decisive = (answers.sign != 0) & ~answers.repeat
     preferred, ones = (answers.sign[decisive] > 0).astype(np.float64), np.ones(int(decisive.sum()))
     share = report.accuracy(delta[decisive], preferred, ones)
     low, high = report.wilson(share * len(ones), len(ones))

@@ -22,7 +22,8 @@ def scene(count: int, seed: int = 0, features: int = FEATURES, prompts: int = 12
     strength = np.where(sign == 0, 0, np.clip(np.ceil(np.abs(delta)), 1, 3))
     prompt = np.arange(count) % prompts
     longer = generator.integers(-20, 20, count).astype(float)
-    return table, Answers(first, second, sign.astype(int), strength.astype(int), prompt, prompt % 6 == 5, longer)
+    heldout, repeat = prompt % 6 == 5, np.zeros(count, dtype=bool)
+    return table, Answers(first, second, sign.astype(int), strength.astype(int), prompt, heldout, longer, repeat)
 
 
 def whole(table: np.ndarray, answers: Answers) -> tuple[Basis, LiveFit]:
@@ -90,6 +91,7 @@ def test_the_figures_by_hand() -> None:
         prompt=np.arange(4),
         holdout=np.zeros(4, dtype=bool),
         longer=np.array([5.0, 5.0, -5.0, 5.0]),
+        repeat=np.zeros(4, dtype=bool),
     )
     found = figures(np.array([0.5, -0.1, -2.0, 9.0]), answers)
     # Right, wrong, right; the tie is not counted. Each time the longer one was preferred.
@@ -97,6 +99,16 @@ def test_the_figures_by_hand() -> None:
     assert found["length_baseline"] == 1.0
     # Wilson's interval of 2 in 3: centre (2/3 + 1.92/3) / (1 + 3.84/3) = 0.573, half width 0.365.
     assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx((0.208, 0.939), abs=1e-3)
+
+
+def test_a_pair_that_is_asked_again_because_it_surprised_teaches_and_is_not_measured() -> None:
+    table, answers = scene(120)
+    asked_again = answers._replace(repeat=np.arange(120) < 60)
+    (_, all_measured), (_, half_measured) = whole(table, answers), whole(table, asked_again)
+    assert half_measured.theta == pytest.approx(all_measured.theta)
+    # 60 answers say less than 120: the interval is wider.
+    wide, narrow = (one.metrics["accuracy_high"] - one.metrics["accuracy_low"] for one in (half_measured, all_measured))
+    assert wide > 1.2 * narrow
 
 
 def test_an_earlier_fit_saves_time_and_changes_nothing() -> None:
