@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 
 from bench.simulation import golds
-from bench.simulation.reward import COUNTS, FLIPS
+from bench.simulation.reward import COUNTS, FLIPS, SEEDS
 
 matplotlib.use("svg")
 from matplotlib import pyplot
@@ -25,7 +25,7 @@ def study(home: Path) -> None:
     _curves(fits)
     print(_by_labels(fits))
     print(_by_setting(fits, "flips", lambda fit: (fit["depth"], fit["pooling"]) == (0.75, "all")))
-    print(_by_setting(fits, ("depth", "pooling"), lambda fit: fit["flips"] == FLIPS))
+    print(_by_setting(fits, ("depth", "pooling"), lambda fit: (fit["flips"], fit["seed"]) == (FLIPS, SEEDS[0])))
 
 
 def _curves(fits: list[dict[str, Any]]) -> None:
