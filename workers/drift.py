@@ -131,6 +131,19 @@ def trick(now: Drift, first: Drift) -> str | None:
     return None
 
 
+def moved(before: Drift, after: Drift) -> dict[str, float]:
+    """Return the figures of a finished run: where its policy came to, and where it started."""
+    return {
+        "kl": after.kl,
+        "length": after.length,
+        "length_start": before.length,
+        "eos_rate": after.eos_rate,
+        "eos_rate_start": before.eos_rate,
+        "distinct": after.distinct,
+        "distinct_start": before.distinct,
+    }
+
+
 def shown(prompts: Sequence[Prompt], before: Drift, after: Drift) -> list[dict[str, str]]:
     """Return a few prompts with an answer before and after, for people to read."""
     triples = zip(prompts, before.texts, after.texts, strict=False)

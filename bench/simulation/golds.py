@@ -5,8 +5,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
+import torch
 
 from app.simulation.gold import RULES
+from workers.language.layers import states_at
+from workers.language.model import LanguageModel, load
+from workers.language.tokens import encode_response
 
 Floats = np.ndarray
 WIDTH = 32
@@ -52,11 +56,6 @@ def _network(width: int) -> tuple[Floats, Floats]:
 @cache
 def _tiny_states(text: str) -> Floats:
     """Return the mean over the text of tiny's states after its first block, each standardised, [D]."""
-    import torch
-
-    from workers.language.layers import states_at
-    from workers.language.tokens import encode_response
-
     lm = _tiny()
     ids = encode_response(lm, text)[: lm.context - 1]
     with torch.no_grad():
@@ -66,7 +65,5 @@ def _tiny_states(text: str) -> Floats:
 
 
 @cache
-def _tiny():  # type: ignore[no-untyped-def]
-    from workers.language.model import load
-
+def _tiny() -> LanguageModel:
     return load("tiny")

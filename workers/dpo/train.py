@@ -19,7 +19,7 @@ from workers import policy, saved_state
 from workers.dpo.choices import Choices, choices_of
 from workers.dpo.loss import choice_loss, implicit_reward, right_share
 from workers.dpo.reference import Reference, read_reference
-from workers.drift import Drift, Looks, measure, shown
+from workers.drift import Drift, Looks, measure, moved, shown
 from workers.iteration import Context, IterationSpec, Stopped
 from workers.language import adapters
 from workers.language.adapters import LoraConfig
@@ -207,13 +207,7 @@ def _metrics(found: Unseen, choices: int, before: Drift, after: Drift) -> dict[s
         "n_heldout": float(choices),
         "nll": found.loss,
         "margin": found.margin,
-        "kl": after.kl,
-        "length": after.length,
-        "length_start": before.length,
-        "eos_rate": after.eos_rate,
-        "eos_rate_start": before.eos_rate,
-        "distinct": after.distinct,
-        "distinct_start": before.distinct,
+        **moved(before, after),
     }
 
 

@@ -11,7 +11,7 @@ import torch
 
 from app.runs.hyper import PpoHyper
 from workers import artifacts, policy, saved_state
-from workers.drift import Looks, shown
+from workers.drift import Looks, moved, shown
 from workers.iteration import Context, IterationSpec, Stopped
 from workers.language import adapters
 from workers.language.adapters import LoraConfig
@@ -149,13 +149,7 @@ def _write(
         "gain": gained,
         "gain_low": low,
         "gain_high": high,
-        "kl": after.kl,
-        "length": after.length,
-        "length_start": before.length,
-        "eos_rate": after.eos_rate,
-        "eos_rate_start": before.eos_rate,
-        "distinct": after.distinct,
-        "distinct_start": before.distinct,
+        **moved(before, after),
         "updates": float(updates),
         "episodes": float(updates * hyper.batch),
         "best_update": float(looks.best_at),
