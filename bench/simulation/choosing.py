@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bench.simulation import base, golds, labels
-from bench.simulation.reward import SEEDS, standardised
+from bench.simulation.reward import DEPTH, SEEDS, standardised
 from workers.live_head.fit import Answers, LiveFit, fit, make_basis
 
 START, BATCH, END, FLIPS = 50, 25, 500, 0.1
@@ -23,7 +23,7 @@ Choose = Callable[[np.random.Generator, np.ndarray, LiveFit], np.ndarray]
 
 def study(home: Path) -> None:
     """Append one line per rule, seed and arm to choosing.jsonl: accuracy on the test's prompts by number of labels."""
-    pairs, features = base.read_pairs(home), base.read_features(home, 0.75)
+    pairs, features = base.read_pairs(home), base.read_features(home, DEPTH)
     with (home / "choosing.jsonl").open("w") as lines:
         for gold in golds.GOLDS:
             worth = standardised(gold, pairs)
@@ -57,7 +57,7 @@ def _learn(
 ) -> list[tuple[int, float]]:
     """Label from START to END pairs and return (labels, accuracy on the test's decisive pairs) after each batch."""
     generator = np.random.default_rng(seed)
-    pool, slips = labels.draw(seed, pairs, len(pairs), FLIPS)
+    pool, noise = labels.draw(seed, pairs, len(pairs), FLIPS)
     test = np.array([index for index, pair in enumerate(pairs) if pair["part"] == "test"])
     lead = worth[:, 0] - worth[:, 1]
     decisive = test[np.abs(lead[test]) >= labels.TIE]
@@ -69,7 +69,7 @@ def _learn(
     while True:
         chosen = np.array(labelled)
         # 1. What the annotator says about the labelled pairs.
-        size, sign = np.abs(lead[chosen]), np.sign(lead[chosen]) * np.where(slips[chosen], -1, 1)
+        size, sign = np.abs(lead[chosen]), np.sign(lead[chosen]) * np.where(noise.slips[chosen], -1, 1)
         tie = size < labels.TIE
         strength = np.where(tie, 0, 1 + (size >= labels.BETTER) + (size >= labels.MUCH_BETTER))
         answers = Answers(

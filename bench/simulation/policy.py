@@ -75,9 +75,9 @@ def _snapshot(home: Path, here: Path, gold: str, seed: int) -> dict[str, str]:
     """Write the labelled training pairs and, as held-out ones, the labelled selection pairs."""
     pairs = base.read_pairs(home)
     worth = np.array([golds.scores(gold, (pair["response_a"], pair["response_b"])) for pair in pairs])
-    taught, slips = labels.draw(seed, pairs, LABELS, FLIPS)
+    taught, noise = labels.draw(seed, pairs, LABELS, FLIPS)
     chosen = [*taught, *(index for index, pair in enumerate(pairs) if pair["part"] == "selection")]
-    rows = labels.rows(pairs, worth / worth.std(), slips, chosen, "selection")
+    rows = labels.rows(pairs, worth / worth.std(), noise, chosen, {"selection"})
     buffer = io.BytesIO()
     parquet.write_table(pa.Table.from_pylist(rows), buffer, compression="zstd")
     url = (here / "snapshot").as_uri()

@@ -13,13 +13,14 @@ from app.runs.hyper import RewardHyper
 from bench.simulation import base, golds, labels
 from workers.language.model import load
 from workers.prompts import codec
-from workers.reward import data, report
+from workers.reward import data
 from workers.reward.frozen import FrozenStates
 from workers.reward.train import fit_instant
 
 COUNTS = (50, 100, 250, 500, 1000, 2000)
 SEEDS = (1, 2, 3)
 FLIPS = 0.1
+DEPTH = RewardHyper().depth
 POOLINGS = {"all": slice(0, 3), "mean": slice(0, 1), "sum": slice(1, 2), "last": slice(2, 3)}
 
 
@@ -42,15 +43,16 @@ def study(home: Path) -> None:
 
 def _plans() -> list[dict[str, Any]]:
     """Return every fit of the study: the curves, then noise, then layer and pooling at three numbers of labels."""
-    normal = {"depth": 0.75, "pooling": "all", "flips": FLIPS}
+    normal = {"depth": DEPTH, "pooling": "all", "flips": FLIPS, "hesitation": 0.0}
     cases = [normal | {"labels": count} for count in COUNTS]
     cases += [normal | {"labels": count, "flips": flips} for count in (500, 2000) for flips in (0.0, 0.25)]
+    cases += [normal | {"labels": count, "flips": 0.0, "hesitation": 1.0} for count in COUNTS]
     settings = [
         normal | {"labels": count, "depth": depth, "pooling": pooling}
         for count in (50, 500, 2000)
         for depth in base.DEPTHS
         for pooling in POOLINGS
-        if (depth, pooling) != (0.75, "all")
+        if (depth, pooling) != (DEPTH, "all")
     ]
     everywhere = [case | {"gold": gold, "seed": seed} for case in cases for gold in golds.GOLDS for seed in SEEDS]
     # Layers and poolings are compared on the same labels, so one seed tells them apart.
@@ -58,16 +60,16 @@ def _plans() -> list[dict[str, Any]]:
 
 
 def _key(plan: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(plan[name] for name in ("gold", "labels", "flips", "depth", "pooling", "seed"))
+    return tuple(plan[name] for name in ("gold", "labels", "flips", "hesitation", "depth", "pooling", "seed"))
 
 
 def _fit(
     lm: Any, pairs: list[dict[str, Any]], worth: np.ndarray, features: np.ndarray, plan: dict[str, Any]
 ) -> dict[str, Any]:
     """Fit one head as the product does and return what it is worth on the test's prompts."""
-    taught, slips = labels.draw(plan["seed"], pairs, plan["labels"], plan["flips"])
+    taught, noise = labels.draw(plan["seed"], pairs, plan["labels"], plan["flips"], plan["hesitation"])
     test = [index for index, pair in enumerate(pairs) if pair["part"] == "test"]
-    table = labels.rows(pairs, worth, slips, [*taught, *test], "test")
+    table = labels.rows(pairs, worth, noise, [*taught, *test], {"test"})
     preferences = data.from_table(table, codec(lm), lm.context)
     # The rows come in the table's order, both answers of a pair in a row, because no answer is in two pairs.
     chosen = np.array([int(row["comparison"]) for row in table])
@@ -76,27 +78,48 @@ def _fit(
     hyper = RewardHyper(depth=plan["depth"], pooling=plan["pooling"])
     started = time.monotonic()
     instant = fit_instant(lm, preferences, FrozenStates(pooled, None, {}), hyper)
-    seconds = time.monotonic() - started
-    answers = preferences.answers
-    tested = np.flatnonzero((answers.sign != 0) & preferences.holdout[answers.pair])
-    pair, first = answers.pair[tested], (answers.sign[tested] > 0).astype(np.float64)
-    ones, flips = np.ones(len(tested)), plan["flips"]
-    right = report.accuracy(instant.delta[pair], first, ones)
-    low, high = report.wilson(right * len(tested), len(tested))
-    probability = instant.probability[pair]
+    found = {"seconds": time.monotonic() - started, "ridge": instant.ridge}
+    # A default is chosen by this, never by the test's prompts.
+    found["loss_of_folds"] = instant.loss
+    tested = preferences.holdout
+    lead = (worth[:, 0] - worth[:, 1])[chosen][tested]
+    truth = labels.truth(lead, plan["flips"], plan["hesitation"])
+    found["ties"] = float((preferences.answers.sign == 0).mean())
+    return found | verdict(
+        instant.delta[tested], instant.probability[tested], preferences.lengths()[tested], lead, truth
+    )
+
+
+def verdict(
+    delta: np.ndarray, probability: np.ndarray, longer: np.ndarray, lead: np.ndarray, truth: labels.Truth
+) -> dict[str, Any]:
+    """Return what N predictions are worth against the exact probabilities of the answers.
+
+    `delta` says which response scores higher and `probability` how likely it is preferred, `longer` which is longer,
+    `lead` by how much the rule prefers the first, in its standard deviations.
+    """
+    weight = truth.decisive / truth.decisive.sum()
+    ceiling = float(weight @ np.maximum(truth.first, 1 - truth.first))
+
+    def right(said: np.ndarray) -> float:
+        return float(weight @ np.where(said > 0, truth.first, np.where(said < 0, 1 - truth.first, 0.5)))
+
+    def clean(low: float, high: float) -> float:
+        size = np.abs(lead)
+        chosen = (size >= low) & (size < high)
+        return float((delta[chosen] * lead[chosen] > 0).mean())
+
+    wrong = truth.first * np.log(probability) + (1 - truth.first) * np.log1p(-probability)
     return {
-        "seconds": seconds,
-        "ridge": instant.ridge,
-        "accuracy": right,
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "test_answers": len(tested),
-        # Against labels with the same slips, of which nobody can expect to meet more than 1 - flips.
-        "over_ceiling": (right * (1 - flips) + (1 - right) * flips) / (1 - flips),
-        "nll": (1 - flips) * report.log_loss(probability, first, ones)
-        + flips * report.log_loss(1 - probability, first, ones),
-        "length_baseline": report.length_baseline(preferences.lengths()[pair], first, ones),
-        "ties": float((answers.sign == 0).mean()),
+        "accuracy": right(delta),
+        "ceiling": ceiling,
+        "over_ceiling": right(delta) / ceiling,
+        "length_over_ceiling": max(right(longer), right(-longer)) / ceiling,
+        "nll": -float(weight @ wrong),
+        "test_pairs": float(truth.decisive.sum()),
+        "clean_small": clean(labels.TIE, labels.BETTER),
+        "clean_middle": clean(labels.BETTER, labels.MUCH_BETTER),
+        "clean_large": clean(labels.MUCH_BETTER, np.inf),
     }
 
 

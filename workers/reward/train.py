@@ -40,6 +40,8 @@ class InstantHead(NamedTuple):
     spacing: Floats
     """Spacings of the thresholds, [K]."""
     ridge: float
+    loss: float
+    """Mean negative log-likelihood of the answers about training prompts by their folds' heads, in nats."""
     delta: Floats
     """Difference of scores for every pair, by a head that never saw the pair's prompt, [P]."""
     probability: Floats
@@ -134,7 +136,7 @@ def fit_instant(
     probability = preferred_probability(delta, first_threshold)
     weights = torch.tensor(fit.theta, dtype=torch.float32, device=centre.device)
     model = RewardModel(lm, pooled_layer(lm, hyper.depth), hyper.pooling, centre, scale, weights)
-    return InstantHead(model, fit.spacing, found.ridge, delta, probability)
+    return InstantHead(model, fit.spacing, found.ridge, found.losses[found.ridge], delta, probability)
 
 
 def _reliability(preferences: Preferences) -> dict[str, float]:
