@@ -23,9 +23,7 @@ def _choice(default: str, description: str, choices: tuple[str, ...]) -> Any:
 class RewardHyper(Hyper):
     """Settings of a `reward` run: the head on pooled states first, adapters from there."""
 
-    depth: float = _number(
-        0.75, "How deep in the model the pooled states are read: 1 is after its last norm.", 0.1, 1.0
-    )
+    depth: float = _number(0.5, "How deep in the model the pooled states are read: 1 is after its last norm.", 0.1, 1.0)
     pooling: str = _choice(
         "all",
         "How the states of an answer's tokens become one vector: their mean, their sum, the last one, or all three.",
