@@ -13,7 +13,7 @@ for name, work, text in (
     ("reward", reward.study, "the instant head by labels, rule, noise, layer and pooling"),
     ("adapters", adapters.study, "what adapters add to it by rule and labels"),
     ("choosing", choosing.study, "chosen pairs against random ones"),
-    ("policy", policy.study, "reward run, PPO and DPO by one rule and seed"),
+    ("policy", policy.study, "reward run, PPO, DPO and best of n by one rule and seed"),
     ("draw", draw.study, "the pictures, and the tables on standard output"),
 ):
     stage = stages.add_parser(name, help=text)
@@ -21,6 +21,7 @@ for name, work, text in (
     if name == "policy":
         stage.add_argument("--gold", choices=golds.GOLDS, required=True)
         stage.add_argument("--seed", type=int, default=1)
+        stage.add_argument("--free", action="store_true", help="a second PPO run without a price on KL")
     if name == "adapters":
         stage.add_argument("--counts", type=int, nargs="+", default=[500])
         stage.add_argument("--rules", choices=golds.GOLDS, nargs="+", default=list(golds.GOLDS))

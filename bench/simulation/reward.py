@@ -104,10 +104,9 @@ def verdict(
     def right(said: np.ndarray) -> float:
         return float(weight @ np.where(said > 0, truth.first, np.where(said < 0, 1 - truth.first, 0.5)))
 
-    def clean(low: float, high: float) -> float:
-        size = np.abs(lead)
-        chosen = (size >= low) & (size < high)
-        return float((delta[chosen] * lead[chosen] > 0).mean())
+    def clean(low: float, high: float) -> float | None:
+        chosen = (np.abs(lead) >= low) & (np.abs(lead) < high)
+        return float((delta[chosen] * lead[chosen] > 0).mean()) if chosen.any() else None
 
     wrong = truth.first * np.log(probability) + (1 - truth.first) * np.log1p(-probability)
     return {
