@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +30,18 @@ def end_with_parent(how: signal.Signals) -> Callable[[], None]:
             os._exit(1)
 
     return in_child
+
+
+def end_when_orphaned() -> None:
+    """End this process at once when its parent is gone, on every system and whichever thread of it was the starter."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()
 
 
 def stop(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float) -> None:

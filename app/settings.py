@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     secret_key: str = Field(
         default="", description="Signs short-lived values; made and kept by `pairloop up` if empty."
     )
+    training_processes: int = Field(
+        default=1, ge=1, description="How many processes of a worker's machine train one run together; one per GPU."
+    )
     public_url: str = Field(default="", description="Address people type, such as https://labels.example.org.")
 
     @property

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 
 from workers.language import adapters
-from workers.language.decode import generate
 from workers.language.logprobs import response_logprobs
 from workers.language.model import LanguageModel
-from workers.language.sampling import Settings
 from workers.language.tokens import decode
 from workers.ppo.math import distinct_share, kl_k1
 from workers.prompts import Prompt
+from workers.responses import draw
 from workers.reward.model import BATCH, batches
+from workers.world import ALONE, World
 
 SHORT = 0.25
 """Answers shorter than this share of the first ones are a collapse."""
@@ -98,21 +98,29 @@ class Looks:
         return better
 
 
-def measure(lm: LanguageModel, adapter: str, prompts: Sequence[Prompt], answers: int, tokens: int, seed: int) -> Drift:
+def measure(
+    lm: LanguageModel,
+    adapter: str,
+    prompts: Sequence[Prompt],
+    answers: int,
+    tokens: int,
+    seed: int,
+    world: World = ALONE,
+) -> Drift:
     """Let the policy give so many answers of at most `tokens` tokens to the prompts in turn, and look at these."""
     asked = [prompts[index % len(prompts)].ids for index in range(answers)]
-    drawn = [one for (one,) in generate(lm, asked, 1, Settings(1.0, 1.0, tokens), seed, adapter)]
+    drawn = draw(lm, adapter, asked, tokens, seed, world)
     rows = [(one.prompt_ids, one.token_ids) for one in drawn]
     kl = 0.0
     with torch.no_grad():
-        for batch in batches(rows, BATCH):
+        for batch in world.deal(batches(rows, BATCH)):
             some = [rows[index] for index in batch]
             with adapters.using(lm, adapter):
                 logp, mask = response_logprobs(lm, some)
             reference, _ = response_logprobs(lm, some)
             kl += float(kl_k1(logp, reference, mask).sum())
     return Drift(
-        kl=kl / answers,
+        kl=sum(world.gather([kl])) / answers,
         length=sum(len(response) for _, response in rows) / answers,
         eos_rate=sum(one.finish == "stop" for one in drawn) / answers,
         distinct=distinct_share([response for _, response in rows[: len(prompts)]]),

@@ -10,19 +10,25 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any, Protocol, Self, TypeVar
 
+from app import child_processes
 from app.runs.hyper import HYPER
 from app.runs.typed_settings import Hyper
+from app.settings import settings
+from workers import peers
+from workers.world import PeerLost, World, joined
 
 STOPPED = 75
 """Exit status of a run that saved its state and can go on (EX_TEMPFAIL of sysexits.h)."""
+SHARED = ("reward", "ppo", "dpo")
+"""The kinds that several processes share."""
 
 
 class Stopped(Exception):
@@ -191,14 +197,13 @@ def run_iteration(spec: IterationSpec, context: Context) -> dict[str, Any]:
 
 
 class _ChildContext:
-    """Prints every report as one line of JSON; SIGTERM asks to stop."""
-
-    rank = 0
-    world_size = 1
+    """Prints every report as one line of JSON; SIGTERM asks to stop. torchrun's variables say which process this is."""
 
     def __init__(self) -> None:
+        self.rank, self.world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         self._stop = threading.Event()
         signal.signal(signal.SIGTERM, self._ask_to_stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # workers/peers.py holds it back until now
 
     def _ask_to_stop(self, _signal: int, _frame: FrameType | None) -> None:
         self._stop.set()
@@ -218,11 +223,16 @@ class _ChildContext:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the spec at the given address as a child process."""
     address = (sys.argv[1:] if arguments is None else list(arguments))[0]
-    _end_with_parent()
+    child_processes.end_when_orphaned()
     try:
         context = _ChildContext()
         spec = IterationSpec.from_json(_read(address))
-        result = run_iteration(spec, context)
+        count = 1 if "RANK" in os.environ or spec.kind not in SHARED else settings.training_processes
+        command = [sys.executable, "-m", "workers.iteration", address]
+        with peers.started(command, count, _lose_peer) if count > 1 else nullcontext():
+            context.world_size = max(count, context.world_size)
+            with joined(World(context.rank, context.world_size)):
+                result = run_iteration(spec, context)
     except Stopped:
         return STOPPED
     except Exception as error:
@@ -233,6 +243,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _lose_peer() -> None:
+    _print({"type": "error", "message": str(PeerLost())})
+    os._exit(1)
+
+
 def _read(address: str) -> bytes:
     from workers import artifacts
 
@@ -240,6 +255,8 @@ def _read(address: str) -> bytes:
 
 
 def _print(line: Mapping[str, Any]) -> None:
+    if os.environ.get("RANK", "0") != "0":
+        return  # the first process speaks for all
     # NaN is no JSON; a figure that is not a number is shown as missing.
     sys.stdout.write(json.dumps(_finite(line), allow_nan=False) + "\n")
     sys.stdout.flush()
@@ -251,18 +268,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _finite(inner) for key, inner in value.items()}
     return [_finite(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _end_with_parent() -> None:
-    """End at once when the parent process is gone, on every system and whichever thread started this process."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="parent-watch").start()
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from workers.language.layers import LAST, states_above, states_at
 from workers.language.logprobs import Row, token_logprobs
 from workers.language.model import LanguageModel
 from workers.policy import POLICY
-from workers.reward.frozen import MOST_KEPT
+from workers.reward.frozen import MOST_KEPT, room_for_states
 from workers.reward.model import BATCH, batches
+from workers.world import ALONE, World
 
 
 class Reference(NamedTuple):
@@ -41,19 +42,27 @@ class Reference(NamedTuple):
         return total_logp(logp, mask), int(mask.sum())
 
 
-def read_reference(lm: LanguageModel, rows: list[Row], lower: int, done: Callable[[int, int], None]) -> Reference:
-    """Run the base model over every row once; `done(rows so far, all rows)` is called after each batch."""
+def read_reference(
+    lm: LanguageModel, rows: list[Row], lower: int, done: Callable[[int, int], None], world: World = ALONE
+) -> Reference:
+    """Run the base model over every row once; `done(rows so far, all rows)` is called after each batch.
+
+    The processes read one batch each at a time, then give each other what they found.
+    """
     tokens = sum(len(prompt) + len(response) for prompt, response in rows)
     keep = lower > 0 and tokens * lm.model.config.hidden_size * lm.dtype.itemsize <= MOST_KEPT
-    logp, kept = torch.zeros(len(rows)), [torch.empty(0)] * (len(rows) if keep else 0)
+    logp, kept = torch.zeros(len(rows)), room_for_states(lm, rows) if keep else []
     so_far = 0
     with torch.no_grad():
-        for batch in batches(rows, BATCH):
-            some = [rows[row] for row in batch]
-            states = states_at(lm, some, [lower, LAST] if keep else [LAST])
-            logp[batch] = total_logp(*token_logprobs(lm, states[LAST], some)).cpu()
-            for place, row in enumerate(batch if keep else []):
-                kept[row] = states[lower][place, : sum(map(len, rows[row]))].clone()
-            so_far += len(batch)
+        for together in world.turns(batches(rows, BATCH)):
+            for batch in world.deal(together):
+                some = [rows[row] for row in batch]
+                states = states_at(lm, some, [lower, LAST] if keep else [LAST])
+                logp[batch] = total_logp(*token_logprobs(lm, states[LAST], some)).cpu()
+                for place, row in enumerate(batch if keep else []):
+                    kept[row].copy_(states[lower][place, : len(kept[row])])
+            world.add([kept[row] for batch in together for row in batch] if keep else [])
+            so_far += sum(map(len, together))
             done(so_far, len(rows))
+    world.add([logp])
     return Reference(lm, rows, logp, lower, kept)

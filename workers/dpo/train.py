@@ -33,6 +33,7 @@ from workers.reward.adapt import plan, schedule
 from workers.reward.loss import Integers
 from workers.reward.model import BATCH
 from workers.reward.report import wilson
+from workers.world import ALONE, World
 
 JUDGE_SEED, FRESH_SEED = 500_000_003, 700_000_001
 
@@ -61,7 +62,7 @@ class Unseen(NamedTuple):
 
 def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     """Train a policy. Raises ValueError with a sentence if the snapshot holds too little to learn from."""
-    hyper = cast(DpoHyper, spec.hyper)
+    hyper, world = cast(DpoHyper, spec.hyper), World(context.rank, context.world_size)
     assert spec.snapshot is not None
     # 1. The choices, and what the base model says of every response.
     lm = load(spec.base_model)
@@ -70,7 +71,7 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     teaching, unseen = choices_of(preferences)
     prompts = for_judging(read_prompts(lm, spec.prompts) if spec.prompts else encode_all(lm, data.prompts_of(table)))
     lower = upper_blocks(lm, hyper.train_layers)
-    reference = read_reference(lm, preferences.rows, lower, partial(_say, context))
+    reference = read_reference(lm, preferences.rows, lower, partial(_say, context, world), world)
     # 2. The policy's adapter, whose output is zero at first, and the steps it will take.
     layers = tuple(range(lower, block_count(lm)))
     weights = adapters.create(lm, POLICY, LoraConfig(hyper.rank, hyper.alpha, layers=layers), spec.seed).parameters()
@@ -79,11 +80,12 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     pairs = np.unique(teaching.pair)
     epochs = [plan(preferences.prompt, pairs, hyper.batch_answers, spec.seed + epoch) for epoch in range(hyper.epochs)]
     steps = [step for epoch in epochs for step in epoch]
-    look = partial(measure, lm, POLICY, prompts, hyper.heldout_answers, hyper.max_new_tokens)
+    look = partial(measure, lm, POLICY, prompts, hyper.heldout_answers, hyper.max_new_tokens, world=world)
     # 3. Go on where an earlier attempt was stopped or killed, or look at the starting point.
-    progress, state = Progress(), saved_state.newest(spec)
+    progress, state = Progress(), world.first(lambda: saved_state.newest(spec))
     if state is None:
-        fresh, first, start = check_fresh(reference, unseen), look(JUDGE_SEED), judge(reference, unseen, hyper).loss
+        fresh, first = check_fresh(reference, unseen), look(JUDGE_SEED)
+        start = judge(reference, unseen, hyper, world).loss
         context.report("judge", 0, len(steps), first.metrics() | {"loss_heldout": start} | fresh)
         looks, kept = Looks("step", "The loss on unseen choices has not fallen", -start), begin
     else:
@@ -92,32 +94,38 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         kept = [state.tensors[f"best.{i}"] for i in range(len(weights))]
         put(weights, [state.tensors[f"now.{i}"] for i in range(len(weights))])
         saved_state.restore_optimiser(optimiser, state.tensors)
+
+    def save() -> None:
+        progress.saves += 1
+        facts = {"progress": asdict(progress), "looks": asdict(looks), "first": first.to_json()}
+        tensors = {f"now.{i}": one.detach() for i, one in enumerate(weights)}
+        tensors |= {f"best.{i}": one for i, one in enumerate(kept)}
+        tensors |= saved_state.optimiser_tensors(optimiser)
+        world.first(lambda: saved_state.save(spec, progress.saves, facts, tensors))
+
     while progress.step < len(steps) and not looks.ended:
         # 4. One step.
         for group in optimiser.param_groups:
             group["lr"] = hyper.learning_rate * schedule(progress.step, len(steps))
         optimiser.zero_grad()
-        metrics = learn(reference, teaching, steps[progress.step], hyper)
+        metrics = learn(reference, teaching, steps[progress.step], hyper, world)
+        world.add_gradients(weights)
         metrics["grad_norm"] = float(nn.utils.clip_grad_norm_(weights, 1.0))
         if math.isfinite(metrics["grad_norm"]):
             optimiser.step()
         progress.step += 1
         # 5. Look at unseen choices and held-out prompts now and then; keep the best point within the budget.
         if progress.step % hyper.evaluate_every == 0 or progress.step == len(steps):
-            now, found = look(JUDGE_SEED), judge(reference, unseen, hyper)
+            now, found = look(JUDGE_SEED), judge(reference, unseen, hyper, world)
             metrics |= now.metrics() | found.metrics()
             context.samples(shown(prompts, first, now))
             if looks.take(progress.step, -found.loss, now, first, hyper.kl_budget, hyper.patience):
                 kept = [one.detach().clone() for one in weights]
         context.report("dpo", progress.step, len(steps), metrics, looks.ended)
         # 6. Save, so that nothing is lost; stop if told to.
-        stop = context.should_stop()
+        stop = world.any(context.should_stop())
         if progress.step % hyper.save_every == 0 or stop:
-            progress.saves += 1
-            facts = {"progress": asdict(progress), "looks": asdict(looks), "first": first.to_json()}
-            tensors = {f"now.{i}": one.detach() for i, one in enumerate(weights)}
-            tensors |= {f"best.{i}": one for i, one in enumerate(kept)}
-            saved_state.save(spec, progress.saves, facts, tensors | saved_state.optimiser_tensors(optimiser))
+            save()
         if stop:
             raise Stopped
     # 7. Measure the best point on fresh answers, which did not choose it.
@@ -126,29 +134,32 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     put(weights, kept)
     after = look(FRESH_SEED) if looks.best_at else before
     context.samples(shown(prompts, before, after))
-    metrics = _metrics(judge(reference, unseen, hyper), len(unseen.pair), before, after)
+    metrics = _metrics(judge(reference, unseen, hyper, world), len(unseen.pair), before, after)
     metrics |= {"steps": float(progress.step), "best_step": float(looks.best_at)}
     passed, why = gate(metrics, hyper)
-    return policy.write(spec, lm, metrics, passed, f"{why} {looks.ended}".strip())
+    return world.first(lambda: policy.write(spec, lm, metrics, passed, f"{why} {looks.ended}".strip()))
 
 
-def learn(reference: Reference, teaching: Choices, step: Sequence[Integers], hyper: DpoHyper) -> dict[str, float]:
-    """Add one step's gradient to the policy, a few pairs at a time, and return its figures per choice.
+def learn(
+    reference: Reference, teaching: Choices, step: Sequence[Integers], hyper: DpoHyper, world: World = ALONE
+) -> dict[str, float]:
+    """Add this process's part of one step's gradient to the policy, a few pairs at a time.
 
-    `step` holds the pairs as micro-batches. Raises RuntimeError if a mask does not count the responses' tokens.
+    Returns the whole step's figures per choice. `step` holds the pairs as micro-batches, which are dealt to the
+    processes. Raises RuntimeError if a mask does not count the responses' tokens.
     """
     count = len(teaching.about(np.concatenate(step)).pair)
     loss, leads = 0.0, []
-    for pairs in step:
+    for pairs in world.deal(step):
         choices = teaching.about(pairs)
         lead = leads_of(reference, choices, hyper.beta)
         margin = hyper.strength_margin * torch.tensor(choices.strength, dtype=lead.dtype, device=lead.device)
         part = choice_loss(lead, margin, hyper.label_smoothing).sum() / count
         torch.autograd.backward(part)
         loss += float(part.detach())
-        leads.append(lead.detach())
-    lead = torch.cat(leads)
-    return {"loss": loss, "accuracy": right_share(lead), "margin": float(lead.mean())}
+        leads.append(lead.detach().cpu())
+    lead = torch.cat(world.gather(leads))
+    return {"loss": sum(world.gather([loss])), "accuracy": right_share(lead), "margin": float(lead.mean())}
 
 
 def leads_of(reference: Reference, choices: Choices, beta: float) -> Tensor:
@@ -161,14 +172,15 @@ def leads_of(reference: Reference, choices: Choices, beta: float) -> Tensor:
     return reward[chosen] - reward[rejected]
 
 
-def judge(reference: Reference, unseen: Choices, hyper: DpoHyper) -> Unseen:
+def judge(reference: Reference, unseen: Choices, hyper: DpoHyper, world: World = ALONE) -> Unseen:
     """Return what the policy as it is now makes of the unseen choices."""
     pairs = np.unique(unseen.pair)
     with torch.no_grad():
         batches = [unseen.about(pairs[start : start + BATCH]) for start in range(0, len(pairs), BATCH)]
-        lead = torch.cat([leads_of(reference, batch, hyper.beta) for batch in batches])
+        own = [leads_of(reference, batch, hyper.beta).cpu() for batch in world.share(batches)]
+    lead = torch.cat(world.gather(own))
     loss = choice_loss(lead, torch.zeros_like(lead), 0.0)
-    return Unseen(float(loss.mean()), right_share(lead), float(lead.mean()))
+    return world.first(lambda: Unseen(float(loss.mean()), right_share(lead), float(lead.mean())))
 
 
 def check_fresh(reference: Reference, unseen: Choices) -> dict[str, float]:
@@ -211,7 +223,7 @@ def _metrics(found: Unseen, choices: int, before: Drift, after: Drift) -> dict[s
     }
 
 
-def _say(context: Context, done: int, rows: int) -> None:
+def _say(context: Context, world: World, done: int, rows: int) -> None:
     context.report("read", done, rows, {})
-    if context.should_stop():
+    if world.any(context.should_stop()):
         raise Stopped

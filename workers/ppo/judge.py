@@ -26,14 +26,17 @@ class Judgement(Drift):
 
 
 def judge(trunk: Trunk, prompts: Sequence[Prompt], hyper: PpoHyper, seed: int) -> Judgement:
-    """Let the policy answer held-out prompts, in turn until there are enough answers, and look at these."""
+    """Let the policy answer held-out prompts, in turn until there are enough answers, and look at these.
+
+    The processes share this as they share an update, because it is the same work.
+    """
     asked = [prompts[index % len(prompts)].ids for index in range(hyper.heldout_answers)]
     drawn = draw(trunk, asked, hyper.max_new_tokens, seed)
     rows = [(one.prompt_ids, one.token_ids) for one in drawn]
-    (micros,) = micro_batches(rows, [range(len(rows))])
-    found: Rollout = look_at(trunk, drawn, micros, keep=False)
+    (micros,) = micro_batches(rows, [range(len(rows))], trunk.world)
+    found: Rollout = look_at(trunk, drawn, trunk.world.deal(micros), keep=False)
     rewards = found.rewards(hyper.score_clip, hyper.missing_eos_penalty)
-    return Judgement(
+    judged = Judgement(
         rewards=rewards.tolist(),
         reward=float(rewards.mean()),
         kl=found.kl(),
@@ -42,6 +45,7 @@ def judge(trunk: Trunk, prompts: Sequence[Prompt], hyper: PpoHyper, seed: int) -
         distinct=ppo.distinct_share([response for _, response in rows[: len(prompts)]]),
         texts=[decode(trunk.lm, response) for _, response in rows],
     )
+    return trunk.world.first(lambda: judged)
 
 
 def gain(best: Judgement, first: Judgement, prompts: int) -> tuple[float, float, float]:

@@ -3,21 +3,23 @@
 Policy, base model and reward model share one trunk. Blocks below every adapter run once for all three.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from workers import responses
 from workers.language.adapters import using
-from workers.language.decode import Sampled, generate
+from workers.language.decode import Sampled
 from workers.language.layers import LAST, states_above, states_at
 from workers.language.logprobs import Row, token_logprobs
 from workers.language.model import LanguageModel
-from workers.language.sampling import Settings
 from workers.policy import POLICY
 from workers.ppo import math as ppo
 from workers.reward.model import RewardModel
+from workers.world import ALONE, World
 
 MICRO_ROWS = 8
 """Answers whose activations are held at once."""
@@ -29,6 +31,8 @@ class Trunk(NamedTuple):
     lm: LanguageModel
     reward: RewardModel
     lower: int
+    world: World = ALONE
+    """The processes that share the work, each with a trunk of its own."""
 
     def policy_states(self, rows: Sequence[Row], lower: Tensor | None) -> Tensor:
         """Return the policy's last states [B, S, D]; `lower` holds the states below its adapter, if kept."""
@@ -55,7 +59,8 @@ class Rollout(NamedTuple):
     hidden: Tensor
     """The policy's last states from which each token was drawn, [N, T, D]."""
     lower: dict[int, Tensor]
-    """The states below the policy's adapter of each micro-batch, by its first row; empty if every block is adapted."""
+    """The states below the policy's adapter of each micro-batch that this process looked at, by its first row; empty
+    if every block is adapted."""
     gap: float
     """Mean distance of the sampler's own log-probabilities from `logp`, in nats."""
 
@@ -76,12 +81,15 @@ class Rollout(NamedTuple):
         return self.score.clamp(-clip, clip) - penalty * (~self.ended).float()
 
 
-def micro_batches(rows: Sequence[Row], minibatches: Sequence[Sequence[int]]) -> list[list[list[int]]]:
-    """Return each minibatch as lists of at most MICRO_ROWS rows of like length."""
+def micro_batches(
+    rows: Sequence[Row], minibatches: Sequence[Sequence[int]], world: World = ALONE
+) -> list[list[list[int]]]:
+    """Return each minibatch as lists of at most MICRO_ROWS rows of like length, one at least for every process."""
     found = []
     for members in minibatches:
         order = sorted(members, key=lambda index: (len(rows[index][0]) + len(rows[index][1]), index))
-        found.append([order[start : start + MICRO_ROWS] for start in range(0, len(order), MICRO_ROWS)])
+        size = min(MICRO_ROWS, math.ceil(len(order) / world.size))
+        found.append([order[start : start + size] for start in range(0, len(order), size)])
     return found
 
 
@@ -93,12 +101,11 @@ def draw(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[Sampled]:
     """Draw one answer per prompt from the whole distribution of the policy at temperature 1; answer i has seed + i."""
-    settings = Settings(temperature=1.0, top_p=1.0, max_tokens=tokens)
-    return [one for (one,) in generate(trunk.lm, prompts, 1, settings, seed, POLICY, should_stop)]
+    return responses.draw(trunk.lm, POLICY, prompts, tokens, seed, trunk.world, should_stop)
 
 
 def look_at(trunk: Trunk, drawn: Sequence[Sampled], micros: Sequence[Sequence[int]], keep: bool) -> Rollout:
-    """Run base model, reward model and policy over drawn answers; `micros` are the micro-batches to do it in.
+    """Run base model, reward model and policy over drawn answers; `micros` are this process's micro-batches of them.
 
     `keep` says whether the states below the policy's adapter are kept for training.
     """
@@ -125,6 +132,9 @@ def look_at(trunk: Trunk, drawn: Sequence[Sampled], micros: Sequence[Sequence[in
             score[micro] = trunk.reward.normalised(raw).cpu()
             if keep and lower:
                 kept[micro[0]] = base[lower]
+    # The rows that others looked at are zero here, so the sums are exact.
+    trunk.world.add([logp, reference, score])
+    trunk.world.add([hidden])
     gap = float((sampled - logp)[mask].abs().mean())
     ended = torch.tensor([one.finish == "stop" for one in drawn])
     return Rollout(rows, mask, ended, logp, reference, score, hidden, kept, gap)

@@ -25,6 +25,7 @@ from workers.ppo.rollout import Trunk, draw, look_at, micro_batches
 from workers.ppo.update import advantages_of, figures, fresh_figures, learn, minibatches_of, prompts_of_update, put
 from workers.prompts import for_judging, for_training, read_prompts
 from workers.reward.model import load_reward
+from workers.world import World
 
 JUDGE_SEED, FRESH_SEED = 500_000_003, 700_000_001
 
@@ -41,7 +42,8 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     """Train a policy. Raises ValueError with a sentence if prompts or reward model do not fit."""
     # 1. One trunk: the base model, the reward model on it, and the policy's adapter.
     hyper = cast(PpoHyper, spec.hyper)
-    trunk = _trunk(spec, hyper)
+    world = World(context.rank, context.world_size)
+    trunk = _trunk(spec, hyper, world)
     prompts = read_prompts(trunk.lm, cast(Any, spec.prompts))
     training, judging = for_training(prompts), for_judging(prompts)
     weights = trunk.lm.adapters[POLICY].parameters()
@@ -49,7 +51,7 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     optimiser = torch.optim.AdamW(weights, lr=hyper.learning_rate, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0)
     # 2. Go on where an earlier attempt was stopped or killed, or look at the starting point.
     progress, controller, value = Progress(), ppo.KlController(hyper.kl_coefficient), None
-    state = saved_state.newest(spec)
+    state = world.first(lambda: saved_state.newest(spec))
     if state is None:
         first = judge(trunk, judging, hyper, JUDGE_SEED)
         context.report("judge", 0, hyper.updates, first.metrics())
@@ -70,7 +72,8 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         tensors |= {f"best.{i}": one for i, one in enumerate(kept)}
         tensors |= {f"value.{name}": one for name, one in value._asdict().items()} if value else {}
         tensors |= saved_state.optimiser_tensors(optimiser)
-        saved_state.save(spec, progress.saves, facts | {"first": first.to_json(), "looks": asdict(looks)}, tensors)
+        facts |= {"first": first.to_json(), "looks": asdict(looks)}
+        world.first(lambda: saved_state.save(spec, progress.saves, facts, tensors))
 
     while progress.update < hyper.updates and not looks.ended:
         started = time.monotonic()
@@ -84,8 +87,8 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
                 save()
             raise Stopped from None
         rows = [(one.prompt_ids, one.token_ids) for one in drawn]
-        micros = micro_batches(rows, minibatches_of(len(rows), hyper.minibatches, spec.seed + progress.update))
-        rollout = look_at(trunk, drawn, [micro for step in micros for micro in step], keep=True)
+        micros = micro_batches(rows, minibatches_of(len(rows), hyper.minibatches, spec.seed + progress.update), world)
+        rollout = look_at(trunk, drawn, [micro for step in micros for micro in world.deal(step)], keep=True)
         # 4. What is each token worth?
         advantages = advantages_of(rollout, hyper, controller.beta, value)
         # 5. Learn.
@@ -108,7 +111,7 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
                 kept = [one.detach().clone() for one in weights]
         context.report("ppo", progress.update, hyper.updates, metrics, looks.ended)
         # 8. Save, so that nothing is lost; stop if told to.
-        stop = context.should_stop()
+        stop = world.any(context.should_stop())
         if progress.update % hyper.save_every == 0 or stop:
             save()
         if stop:
@@ -119,10 +122,10 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     put(weights, kept)
     after = judge(trunk, judging, hyper, FRESH_SEED) if looks.best_at else before
     context.samples(shown(judging, before, after))
-    return _write(spec, trunk, before, after, len(judging), progress.update, looks)
+    return world.first(lambda: _write(spec, trunk, before, after, len(judging), progress.update, looks))
 
 
-def _trunk(spec: IterationSpec, hyper: PpoHyper) -> Trunk:
+def _trunk(spec: IterationSpec, hyper: PpoHyper, world: World) -> Trunk:
     """Load the base model, the reward model on it and the policy: the promoted one, or a fresh adapter."""
     lm = load(spec.base_model)
     reward, parent = spec.parents.reward, spec.parents.policy
@@ -132,9 +135,9 @@ def _trunk(spec: IterationSpec, hyper: PpoHyper) -> Trunk:
         lower = upper_blocks(lm, hyper.train_layers)
         layers = tuple(range(lower, block_count(lm)))
         adapters.create(lm, POLICY, LoraConfig(hyper.rank, hyper.alpha, layers=layers), spec.seed)
-        return Trunk(lm, model, lower)
+        return Trunk(lm, model, lower, world)
     found = adapters.attach(lm, POLICY, artifacts.read(parent.url, parent.sha256), trainable=True)
-    return Trunk(lm, model, min(found.config.layers or (0,)))
+    return Trunk(lm, model, min(found.config.layers or (0,)), world)
 
 
 def _write(

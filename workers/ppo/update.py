@@ -62,7 +62,8 @@ def learn(
 ) -> dict[str, float]:
     """Take one optimiser step per minibatch and epoch; a step whose gradient is not finite is left out.
 
-    `micros` holds the minibatches as micro-batches; `steps_done` counts the steps of earlier updates, for the warm-up.
+    `micros` holds the minibatches as micro-batches, which are dealt to the processes; `steps_done` counts the steps of
+    earlier updates, for the warm-up.
     Raises RuntimeError if the very first ratio is not 1, or if a mask does not count the answers' tokens.
     """
     device, norms, clipped, tokens, ratio_max, skipped = trunk.lm.device, [], 0, 0, 0.0, 0
@@ -70,9 +71,8 @@ def learn(
         for group in optimiser.param_groups:
             group["lr"] = hyper.learning_rate * min(1.0, (steps_done + number + 1) / max(1, hyper.warmup_steps))
         optimiser.zero_grad()
-        members = [row for micro in step for row in micro]
-        step_tokens, counted = sum(len(rollout.rows[row][1]) for row in members), 0
-        for micro in step:
+        step_tokens, own_tokens, counted = _tokens(rollout, step), _tokens(rollout, trunk.world.deal(step)), 0
+        for micro in trunk.world.deal(step):
             rows = [rollout.rows[row] for row in micro]
             states = trunk.policy_states(rows, rollout.lower.get(micro[0]))
             logp, mask = token_logprobs(trunk.lm, states, rows)
@@ -82,23 +82,29 @@ def learn(
             counted += int(mask.sum())
             clipped, ratio_max = clipped + int(found.clipped), max(ratio_max, float(found.ratio_max))
         tokens += step_tokens
-        check_mask(counted, step_tokens)
+        check_mask(counted, own_tokens)
         if number == 0:
             first_ratio = ratio_max
             check("The first ratios", first_ratio, EXACT, ROUNDED, trunk.lm.dtype)
+        trunk.world.add_gradients(policy)
         norm = float(nn.utils.clip_grad_norm_(policy, 1.0))
         norms.append(norm)
         if math.isfinite(norm):
             optimiser.step()
         else:
             skipped += 1
+    seen = trunk.world.gather([(clipped, ratio_max, first_ratio)])
     return {
         "grad_norm": sum(norms) / len(norms),
-        "clip_fraction": clipped / tokens,
-        "ratio_max": 1 + ratio_max,
-        "first_ratio": 1 + first_ratio,
+        "clip_fraction": sum(one[0] for one in seen) / tokens,
+        "ratio_max": 1 + max(one[1] for one in seen),
+        "first_ratio": 1 + max(one[2] for one in seen),
         "steps_skipped": float(skipped),
     }
+
+
+def _tokens(rollout: Rollout, micros: Sequence[Sequence[int]]) -> int:
+    return sum(len(rollout.rows[row][1]) for micro in micros for row in micro)
 
 
 def figures(rollout: Rollout, hyper: PpoHyper) -> dict[str, float]:

@@ -21,6 +21,7 @@ from workers.reward.frozen import FrozenStates
 from workers.reward.head import subset
 from workers.reward.loss import Floats, Integers, Outcomes, cut_points, expand, interval_nll, smooth
 from workers.reward.model import RewardModel, score_all, with_adapter
+from workers.world import ALONE, World
 
 NAME = "reward"
 MICRO_PAIRS = 4
@@ -62,7 +63,7 @@ def adapt(
 ) -> Adapted:
     """Train adapters on the answers about training prompts, except those in `judging` (bool [N]), which stop it."""
     # 1. What teaches, and what judges.
-    hyper, lm = cast(RewardHyper, spec.hyper), start.lm
+    hyper, lm, world = cast(RewardHyper, spec.hyper), start.lm, World(context.rank, context.world_size)
     teaching = ~preferences.holdout[preferences.answers.pair] & ~judging
     outcomes = smooth(preferences.outcomes(teaching), preferences.levels, hyper.label_smoothing)
     unseen = preferences.outcomes(judging)
@@ -80,14 +81,15 @@ def adapt(
         return replace(model, weights=torch.cat([fixed, last]))
 
     def look() -> float:
-        return unseen_nll(now(), preferences, frozen, unseen, spacing)
+        found = unseen_nll(now(), preferences, frozen, unseen, spacing, world)
+        return world.first(lambda: found)
 
     pairs = np.unique(outcomes.pair)
     epochs = [plan(preferences.prompt, pairs, hyper.batch_answers, spec.seed + k) for k in range(hyper.lora_epochs)]
     steps = [step for epoch in epochs for step in epoch]
     look_every = max(1, math.ceil(len(epochs[0]) / LOOKS_PER_EPOCH))
     # 3. Go on where an earlier attempt was stopped or killed, or begin.
-    state = saved_state.newest(spec)
+    state = world.first(lambda: saved_state.newest(spec))
     if state is not None:
         at, best = Point(**state.facts), [state.tensors[f"best.{i}"] for i in range(len(parameters))]
         _put(parameters, [state.tensors[f"now.{i}"] for i in range(len(parameters))])
@@ -95,17 +97,26 @@ def adapt(
     else:
         first = look()
         at, best = Point(first=first, best=first), [one.detach().clone() for one in parameters]
+
+    def save() -> None:
+        at.saves += 1
+        tensors = {f"now.{i}": one.detach() for i, one in enumerate(parameters)}
+        tensors |= {f"best.{i}": one for i, one in enumerate(best)}
+        tensors |= saved_state.optimiser_tensors(optimiser)
+        world.first(lambda: saved_state.save(spec, at.saves, asdict(at), tensors))
+
     while at.step < len(steps) and at.worse < PATIENCE:
         # 4. One step, and now and then a look at the unseen prompts.
         for group in optimiser.param_groups:
             group["lr"] = hyper.lora_learning_rate * schedule(at.step, len(steps))
         optimiser.zero_grad()
-        loss = learn(now, preferences, frozen, outcomes, spacing, steps[at.step], hyper.centring)
+        loss = learn(now, preferences, frozen, outcomes, spacing, steps[at.step], hyper.centring, world)
+        world.add_gradients(parameters)
         gradient = float(nn.utils.clip_grad_norm_(parameters, 1.0))
         if math.isfinite(gradient):
             optimiser.step()
         at.step += 1
-        metrics = {"loss": loss, "grad_norm": gradient}
+        metrics = {"loss": sum(world.gather([loss])), "grad_norm": gradient}
         if at.step % look_every == 0 or at.step == len(steps):
             metrics["nll"] = nll = look()
             at.worse = 0 if nll <= at.best else at.worse + 1
@@ -113,12 +124,9 @@ def adapt(
                 at.best, at.best_step, best = nll, at.step, [one.detach().clone() for one in parameters]
         context.report("adapters", at.step, len(steps), metrics)
         # 5. Save, so that nothing is lost; stop if told to.
-        stop = context.should_stop()
+        stop = world.any(context.should_stop())
         if at.step % hyper.save_every == 0 or stop:
-            at.saves += 1
-            tensors = {f"now.{i}": one.detach() for i, one in enumerate(parameters)}
-            tensors |= {f"best.{i}": one for i, one in enumerate(best)}
-            saved_state.save(spec, at.saves, asdict(at), tensors | saved_state.optimiser_tensors(optimiser))
+            save()
         if stop:
             raise Stopped
     # 6. Back to the best point; the instant head stays alone where no point was better.
@@ -135,15 +143,18 @@ def learn(
     spacing: Floats,
     step: Sequence[Integers],
     centring: float,
+    world: World = ALONE,
 ) -> float:
-    """Add one step's gradient to the parameters, a few pairs at a time, and return its loss per answer.
+    """Add this process's part of one step's gradient to the parameters, a few pairs at a time.
+
+    Returns its part of the loss per answer; the step's loss and gradient are the sums over all processes.
 
     The loss depends on the parameters through the scores alone, so its gradient by the scores is taken from
     `loss.expand` and handed to the backward pass.
     """
     total = float(outcomes.weight[np.isin(outcomes.pair, np.concatenate(step))].sum())
     value = 0.0
-    for pairs in step:
+    for pairs in world.deal(step):
         rows, position = np.unique(
             np.concatenate([preferences.first[pairs], preferences.second[pairs]]), return_inverse=True
         )
@@ -194,13 +205,18 @@ def about(outcomes: Outcomes, pairs: Integers) -> Outcomes:
 
 
 def unseen_nll(
-    model: RewardModel, preferences: Preferences, frozen: FrozenStates, unseen: Outcomes, spacing: Floats
+    model: RewardModel,
+    preferences: Preferences,
+    frozen: FrozenStates,
+    unseen: Outcomes,
+    spacing: Floats,
+    world: World = ALONE,
 ) -> float:
     """Return the mean negative log-likelihood of the unseen answers in nats."""
     pairs = np.unique(unseen.pair)
     needed = np.unique(np.concatenate([preferences.first[pairs], preferences.second[pairs]])).tolist()
     score = np.zeros(len(preferences.rows))
-    score[needed] = score_all(model, preferences.rows, frozen.base, needed).numpy()
+    score[needed] = score_all(model, preferences.rows, frozen.base, needed, world).numpy()
     delta = (score[preferences.first] - score[preferences.second])[unseen.pair]
     cuts = cut_points(spacing)
     nll = interval_nll(delta, cuts[unseen.low], cuts[unseen.high]).nll

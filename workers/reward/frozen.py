@@ -10,6 +10,7 @@ from workers.language.layers import LAST, states_at
 from workers.language.logprobs import Row
 from workers.language.model import LanguageModel
 from workers.reward.model import BATCH, batches, pool
+from workers.world import ALONE, World
 
 MOST_KEPT = 1.5e9
 """Bytes of states that are kept at most; with more responses than that they are computed whenever they are needed."""
@@ -42,8 +43,9 @@ def read_states(
     kinds: Sequence[str],
     lower: int | None,
     done: Callable[[int, int], None],
+    world: World = ALONE,
 ) -> FrozenStates:
-    """Run the base model over every row once.
+    """Run the base model over every row once; the processes read one batch each at a time and tell each other.
 
     `layer` is where the head pools, `kinds` how. `lower` is the first block adapters will touch, None without adapters.
     `done(rows so far, all rows)` is called after each batch.
@@ -52,22 +54,32 @@ def read_states(
     layers = [] if lower is None or layer == LAST or lower < layer else sorted({layer, lower})
     if tokens * lm.model.config.hidden_size * lm.dtype.itemsize * len(layers) > MOST_KEPT:
         layers = []
-    kept: dict[int, list[Tensor]] = {one: [torch.empty(0)] * len(rows) for one in layers}
+    kept = {one: room_for_states(lm, rows) for one in layers}
     wanted = sorted({layer, *layers}) + ([] if lower is None else [LAST])
-    pooled: list[Tensor] = [torch.empty(0)] * len(rows)
-    last: list[Tensor] = [torch.empty(0)] * len(rows)
+    width = lm.model.config.hidden_size
+    pooled = torch.zeros(len(rows), len(kinds) * width, device=lm.device)
+    last = torch.zeros(len(rows), width, device=lm.device)
     so_far = 0
     with torch.no_grad():
-        for batch in batches(rows, BATCH):
-            some = [rows[row] for row in batch]
-            states = states_at(lm, some, wanted)
-            for place, (row, features) in enumerate(zip(batch, pool(states[layer], some, kinds), strict=True)):
-                pooled[row] = features
-                for one in layers:
-                    kept[one][row] = states[one][place, : len(rows[row][0]) + len(rows[row][1])].clone()
-            if lower is not None:
-                for row, mean in zip(batch, pool(states[LAST], some, ("mean",)), strict=True):
-                    last[row] = mean
-            so_far += len(batch)
+        for together in world.turns(batches(rows, BATCH)):
+            for batch in world.deal(together):
+                some = [rows[row] for row in batch]
+                states = states_at(lm, some, wanted)
+                pooled[batch] = pool(states[layer], some, kinds)
+                if lower is not None:
+                    last[batch] = pool(states[LAST], some, ("mean",))
+                for one, of_rows in kept.items():
+                    for place, row in enumerate(batch):
+                        of_rows[row].copy_(states[one][place, : len(of_rows[row])])
+            for of_rows in kept.values():
+                world.add([of_rows[row] for batch in together for row in batch])
+            so_far += sum(map(len, together))
             done(so_far, len(rows))
-    return FrozenStates(torch.stack(pooled), torch.stack(last) if lower is not None else None, kept)
+    world.add([pooled, last])
+    return FrozenStates(pooled, last if lower is not None else None, kept)
+
+
+def room_for_states(lm: LanguageModel, rows: Sequence[Row]) -> list[Tensor]:
+    """Return zeros [S, D] for each row, in the model's dtype."""
+    width = lm.model.config.hidden_size
+    return [torch.zeros(len(one) + len(other), width, dtype=lm.dtype, device=lm.device) for one, other in rows]

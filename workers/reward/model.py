@@ -19,6 +19,7 @@ from workers.language import adapters
 from workers.language.layers import LAST, block_count, states_above, states_at
 from workers.language.logprobs import Row
 from workers.language.model import LanguageModel
+from workers.world import ALONE, World
 
 HEAD, STATS, CARD = "head.safetensors", "reward_stats.json", "card.json"
 BATCH = 16
@@ -117,17 +118,19 @@ def score_all(
     rows: Sequence[Row],
     base: Callable[[Sequence[int]], Mapping[int, Tensor] | None] | None = None,
     chosen: Sequence[int] | None = None,
+    world: World = ALONE,
 ) -> Tensor:
     """Return the raw scores [N] of all rows, or of the `chosen` ones in their order, on the CPU, without gradients.
 
-    `base` gives the base model's states of some rows where they were kept.
+    `base` gives the base model's states of some rows where they were kept; the processes of `world` share the work.
     """
     chosen = range(len(rows)) if chosen is None else chosen
     found = torch.zeros(len(chosen))
     with torch.no_grad():
-        for batch in batches([rows[index] for index in chosen], BATCH):
+        for batch in world.deal(batches([rows[index] for index in chosen], BATCH)):
             some = [chosen[place] for place in batch]
             found[batch] = model.scores([rows[index] for index in some], base(some) if base else None).cpu()
+    world.add([found])
     return found
 
 

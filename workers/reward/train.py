@@ -15,11 +15,10 @@ import torch
 from app.runs.hyper import RewardHyper
 from workers import saved_state
 from workers.iteration import Context, IterationSpec, Stopped
-from workers.language.decode import generate
 from workers.language.layers import upper_blocks
 from workers.language.model import LanguageModel, load
-from workers.language.sampling import Settings
 from workers.prompts import codec, encode_all, read_prompts
+from workers.responses import draw
 from workers.reward import data, findings, head, report
 from workers.reward.adapt import adapt
 from workers.reward.data import Preferences
@@ -27,6 +26,7 @@ from workers.reward.frozen import FrozenStates, read_states
 from workers.reward.loss import Floats, Outcomes, preferred_probability
 from workers.reward.model import POOLS, RewardModel, pooled_layer, score_all, write
 from workers.reward.reliability import reliability
+from workers.world import World
 
 FEW_JUDGES = 20
 """With fewer decisive answers on held-out prompts than this, adapters are judged on a fold of the training prompts."""
@@ -50,7 +50,7 @@ class InstantHead(NamedTuple):
 
 def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     """Train a reward model. Raises ValueError with a sentence if the snapshot holds too little to learn from."""
-    hyper = cast(RewardHyper, spec.hyper)
+    hyper, world = cast(RewardHyper, spec.hyper), World(context.rank, context.world_size)
     assert spec.snapshot is not None
     # 1. The answers, and what the base model makes of every response.
     lm = load(spec.base_model)
@@ -62,7 +62,7 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     adapting = int((taught != 0).sum()) >= hyper.lora_from_labels
     layer, lower = pooled_layer(lm, hyper.depth), upper_blocks(lm, hyper.train_layers) if adapting else None
     say = partial(_say, context, "read")
-    frozen = read_states(lm, preferences.rows, layer, POOLS[hyper.pooling], lower, say)
+    frozen = read_states(lm, preferences.rows, layer, POOLS[hyper.pooling], lower, say, world)
     # 2. The instant head.
     instant = fit_instant(lm, preferences, frozen, hyper)
     context.report("head", 1, 1, {"ridge": instant.ridge})
@@ -75,9 +75,9 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         adapted = adapt(spec, context, preferences, frozen, start.model, start.spacing, judging)
         model, found = adapted.model or model, adapted.metrics
     # 4. Zero and unit.
-    model = _normalise(spec, context, model, table)
+    model = _normalise(spec, context, world, model, table)
     # 5. Report and checkpoint.
-    scores = score_all(model, preferences.rows, frozen.base).double().numpy()
+    scores = score_all(model, preferences.rows, frozen.base, world=world).double().numpy()
     metrics = findings.figures(preferences, instant.delta, instant.probability, scores) | found
     metrics |= {"mean": model.mean, "std": model.std, "ridge": instant.ridge}
     metrics |= {"reference_samples": hyper.reference_samples}
@@ -96,8 +96,8 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         "gate": gate,
     }
     stats = {"samples": hyper.reference_samples, "spacing": instant.spacing.tolist()}
-    sha256 = write(model, spec.output, stats, card)
-    saved_state.clear(spec)
+    sha256 = world.first(lambda: write(model, spec.output, stats, card))
+    world.first(lambda: saved_state.clear(spec))
     context.report("report", 1, 1, metrics, why)
     surprising = findings.surprises(preferences, instant.probability)
     checkpoint = {"url": spec.output, "sha256": sha256}
@@ -157,19 +157,20 @@ def _judges(preferences: Preferences, hyper: RewardHyper) -> np.ndarray:
     return np.asarray((fold == 0) & ~heldout)
 
 
-def _normalise(spec: IterationSpec, context: Context, model: RewardModel, table: list[dict[str, Any]]) -> RewardModel:
+def _normalise(
+    spec: IterationSpec, context: Context, world: World, model: RewardModel, table: list[dict[str, Any]]
+) -> RewardModel:
     """Return the model with the mean and the standard deviation of its scores on the base model's own answers."""
     hyper, lm = cast(RewardHyper, spec.hyper), model.lm
     prompts = read_prompts(lm, spec.prompts) if spec.prompts else encode_all(lm, data.prompts_of(table))
-    settings = Settings(temperature=1.0, top_p=1.0, max_tokens=hyper.reference_tokens)
     scores: list[float] = []
     while len(scores) < hyper.reference_samples:
         count = min(REFERENCE_BATCH, hyper.reference_samples - len(scores))
         asked = [prompts[(len(scores) + index) % len(prompts)].ids for index in range(count)]
-        drawn = generate(lm, asked, 1, settings, seed=spec.seed * 1_000_003 + len(scores))
-        scores += score_all(model, [(one.prompt_ids, one.token_ids) for (one,) in drawn]).tolist()
+        drawn = draw(lm, None, asked, hyper.reference_tokens, spec.seed * 1_000_003 + len(scores), world)
+        scores += score_all(model, [(one.prompt_ids, one.token_ids) for one in drawn], world=world).tolist()
         context.report("reference", len(scores), hyper.reference_samples, {})
-        if context.should_stop():
+        if world.any(context.should_stop()):
             raise Stopped
     return replace(model, mean=float(np.mean(scores)), std=max(float(np.std(scores)), 1e-6))
 
