@@ -290,4 +290,9 @@ if __name__ == "__main__":
     # By its full name, so that this module exists once and the Stopped raised below it is the one caught here.
     from workers.iteration import main as run_child
 
-    sys.exit(run_child())
+    status = run_child()
+    if "RANK" in os.environ:
+        # Threads of torch.distributed sometimes abort an interpreter that takes itself apart; all is written by now.
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

@@ -22,26 +22,35 @@ SERVER.set_forkserver_preload(["tests.workers.child", *TRAINERS, "workers.langua
 
 
 class Child:
-    """A training child and what it has said so far."""
+    """A training child and what it has said so far; `environment` says what torchrun would."""
 
-    def __init__(self, spec: IterationSpec, home: Path) -> None:
+    def __init__(self, spec: IterationSpec, home: Path, **environment: str) -> None:
         address = (home / "spec.json").as_uri()
         artifacts.write_file(address, json.dumps(spec.to_json()).encode())
         self.pipe, theirs = SERVER.Pipe(duplex=False)
-        self.process = SERVER.Process(target=_run, args=(address, theirs))
+        self.process = SERVER.Process(target=_run, args=(address, theirs, environment))
         self.process.start()
         theirs.close()
         self.lines: list[dict[str, Any]] = []
 
-    def end(self, how: signal.Signals | None = None, when: Callable[[dict[str, Any]], bool] = bool) -> int:
-        """Read to the end and return the exit status; send the signal `how` at the first line that `when` picks."""
+    def end(
+        self,
+        how: signal.Signals | None = None,
+        when: Callable[[dict[str, Any]], bool] = bool,
+        whom: "Child | None" = None,
+    ) -> int:
+        """Read to the end and return the exit status; send the signal `how` at the first line that `when` picks.
+
+        The signal goes to this child, or to `whom`.
+        """
+        process = (whom or self).process
         with os.fdopen(self.pipe.fileno(), closefd=False) as said:
             for line in said:
                 self.lines.append(json.loads(line))
                 if how is not None and when(self.lines[-1]):
-                    assert self.process.pid is not None
+                    assert process.pid is not None
                     with contextlib.suppress(ProcessLookupError):  # it was faster
-                        os.kill(self.process.pid, how)
+                        os.kill(process.pid, how)
                     how = None
         self.process.join()
         assert self.process.exitcode is not None
@@ -62,9 +71,10 @@ def reached(phase: str, step: int) -> Callable[[dict[str, Any]], bool]:
     return lambda line: (line.get("phase"), line.get("step")) == (phase, step)
 
 
-def _run(address: str, pipe: Any) -> None:
+def _run(address: str, pipe: Any, environment: dict[str, str]) -> None:
     os.dup2(pipe.fileno(), 1)
     pipe.close()
+    os.environ |= environment
     import torch
 
     from workers.iteration import main
