@@ -2,65 +2,93 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 
-from bench.simulation import golds
-from bench.simulation.reward import COUNTS, FLIPS, SEEDS
+from bench.simulation import draw_policy, golds
+from bench.simulation.reward import COUNTS, DEPTH, FLIPS
 
 matplotlib.use("svg")
 from matplotlib import pyplot
+from matplotlib.lines import Line2D
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-NORMAL = {"depth": 0.75, "pooling": "all", "flips": FLIPS}
+NORMAL = {"depth": DEPTH, "pooling": "all", "flips": FLIPS, "hesitation": 0.0}
+HESITANT = NORMAL | {"flips": 0.0, "hesitation": 1.0}
 
 
 def study(home: Path) -> None:
-    """Draw docs/images/simulation-reward.svg and print the tables in Markdown."""
+    """Draw docs/images/simulation-*.svg and print the tables in Markdown."""
+    matplotlib.rcParams.update({"svg.hashsalt": "pairloop", "font.size": 9, "svg.fonttype": "none"})
     fits = _lines(home / "reward.jsonl")
-    _curves(fits)
-    print(_by_labels(fits))
-    print(_by_setting(fits, "flips", lambda fit: (fit["depth"], fit["pooling"]) == (0.75, "all")))
-    print(_by_setting(fits, ("depth", "pooling"), lambda fit: (fit["flips"], fit["seed"]) == (FLIPS, SEEDS[0])))
+    if fits:
+        _curves(fits)
+        print(_by_labels(fits, NORMAL))
+        print(_by_labels(fits, HESITANT))
+        print(_by_size(fits))
+        print(_by_setting(fits, "flips", lambda fit: fit["hesitation"] == 0 and _is(fit, NORMAL, ("flips",))))
+        print(_by_setting(fits, ("depth", "pooling"), lambda fit: _is(fit, NORMAL | {"seed": 1}, ("depth", "pooling"))))
+    policies = _lines(home / "policy.jsonl")
+    if policies:
+        draw_policy.frontier(policies, IMAGES / "simulation-policy.svg")
+        draw_policy.overoptimisation(home, policies, IMAGES / "simulation-overoptimisation.svg")
+        head, *rows = draw_policy.table(policies)
+        print(_table(head, rows))
 
 
 def _curves(fits: list[dict[str, Any]]) -> None:
-    matplotlib.rcParams.update({"svg.hashsalt": "pairloop", "font.size": 9, "svg.fonttype": "none"})
-    figure, panels = pyplot.subplots(2, 3, figsize=(9, 5), sharex=True, sharey=True, layout="constrained")
+    figure, panels = pyplot.subplots(2, 3, figsize=(9, 5.3), sharex=True, sharey=True, layout="constrained")
     for panel, gold in zip(panels.flat, golds.GOLDS, strict=True):
-        chosen = [fit for fit in fits if fit["gold"] == gold and _is_normal(fit)]
-        values = [[fit["over_ceiling"] for fit in chosen if fit["labels"] == count] for count in COUNTS]
-        baseline = np.mean([_over_ceiling(fit["length_baseline"]) for fit in chosen])
-        panel.plot(COUNTS, [np.mean(some) for some in values], marker="o", markersize=3)
-        panel.fill_between(COUNTS, [min(some) for some in values], [max(some) for some in values], alpha=0.2)
-        panel.axhline(baseline, linestyle=":", color="grey")
+        for colour, setting in (("C0", NORMAL), ("C1", HESITANT)):
+            chosen = [fit for fit in fits if _is(fit, setting | {"gold": gold})]
+            values = [[fit["over_ceiling"] for fit in chosen if fit["labels"] == count] for count in COUNTS]
+            panel.plot(COUNTS, [np.mean(some) for some in values], colour, marker="o", markersize=3)
+            low, high = ([end(some) for some in values] for end in (min, max))
+            panel.fill_between(COUNTS, low, high, color=colour, alpha=0.2)
+            baseline = np.mean([fit["length_over_ceiling"] for fit in chosen])
+            panel.axhline(baseline, linestyle=":", color=colour)
         panel.set(title=gold, xscale="log", xticks=COUNTS, ylim=(0.5, 1.02))
         panel.set_xticklabels([str(count) for count in COUNTS])
         panel.minorticks_off()
-    figure.supxlabel("labels (10 % slips)")
-    figure.supylabel("held-out accuracy over its ceiling")
+    names = {"C0": "10 % slips", "C1": "hesitating annotators"}
+    handles = [Line2D([], [], color=colour, label=name) for colour, name in names.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    figure.supxlabel("labels")
+    figure.supylabel("accuracy on unseen prompts over its ceiling")
     figure.savefig(IMAGES / "simulation-reward.svg", metadata={"Date": None, "Creator": None})
 
 
-def _by_labels(fits: list[dict[str, Any]]) -> str:
-    rows = {gold: [_mean(fits, gold=gold, labels=count, **NORMAL) for count in COUNTS] for gold in golds.GOLDS}
+def _by_labels(fits: list[dict[str, Any]], setting: dict[str, Any]) -> str:
+    columns = {count: setting | {"labels": count} for count in COUNTS}
+    rows = {gold: [_mean(fits, one | {"gold": gold}) for one in columns.values()] for gold in golds.GOLDS}
     rows["mean"] = [float(np.mean(column)) for column in zip(*rows.values(), strict=True)]
-    head = ["rule", *(f"{count} labels" for count in COUNTS), "length alone"]
+    head = ["rule", *(f"{count} labels" for count in COUNTS), "length alone", "ceiling"]
     lines = []
     for gold, values in rows.items():
-        alone = [_over_ceiling(fit["length_baseline"]) for fit in fits if _is_normal(fit) and fit["gold"] == gold]
-        lines.append([gold, *(f"{value:.3f}" for value in values), f"{np.mean(alone):.3f}" if alone else ""])
+        one = setting if gold == "mean" else setting | {"gold": gold}
+        ends = [_mean(fits, one, "length_over_ceiling"), _mean(fits, one, "ceiling")]
+        lines.append([gold, *(f"{value:.3f}" for value in [*values, *ends])])
     return _table(head, lines)
+
+
+def _by_size(fits: list[dict[str, Any]]) -> str:
+    """Return a table of how often the rule's own preference is met, by the size of its difference."""
+    sizes = {"0.1 to 0.5": "clean_small", "0.5 to 1.2": "clean_middle", "from 1.2": "clean_large"}
+    lines = []
+    for label, name in sizes.items():
+        chosen = [fit for fit in fits if fit[name] is not None]
+        lines.append([label, *(f"{_mean(chosen, NORMAL | {'labels': count}, name):.3f}" for count in COUNTS)])
+    return _table(["difference", *(f"{count} labels" for count in COUNTS)], lines)
 
 
 def _by_setting(
     fits: list[dict[str, Any]], names: str | tuple[str, ...], wanted: Callable[[dict[str, Any]], bool]
 ) -> str:
-    """Return a table of the mean over rules and seeds of accuracy over ceiling and NLL, by setting and labels."""
+    """Return a table of mean accuracy over ceiling and loss of the folds by setting and labels."""
     names = (names,) if isinstance(names, str) else names
     groups: dict[tuple[Any, ...], dict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for fit in fits:
@@ -73,7 +101,7 @@ def _by_setting(
             *map(str, setting),
             *(
                 f"{np.mean([fit['over_ceiling'] for fit in group[count]]):.3f} / "
-                f"{np.mean([fit['nll'] for fit in group[count]]):.3f}"
+                f"{np.mean([fit['loss_of_folds'] for fit in group[count]]):.3f}"
                 for count in counts
             ),
         ]
@@ -82,21 +110,16 @@ def _by_setting(
     return _table([*names, *(f"{count} labels" for count in counts)], lines)
 
 
-def _is_normal(fit: dict[str, Any]) -> bool:
-    return all(fit[name] == value for name, value in NORMAL.items())
+def _is(fit: dict[str, Any], setting: dict[str, Any], but: Sequence[str] = ()) -> bool:
+    return all(fit[name] == value for name, value in setting.items() if name not in but)
 
 
-def _mean(fits: list[dict[str, Any]], **chosen: Any) -> float:
-    found = [fit["over_ceiling"] for fit in fits if all(fit[name] == value for name, value in chosen.items())]
-    return float(np.mean(found))
-
-
-def _over_ceiling(clean: float) -> float:
-    return (clean * (1 - FLIPS) + (1 - clean) * FLIPS) / (1 - FLIPS)
+def _mean(fits: list[dict[str, Any]], setting: dict[str, Any], name: str = "over_ceiling") -> float:
+    return float(np.mean([fit[name] for fit in fits if _is(fit, setting)]))
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def _table(head: list[str], lines: list[list[str]]) -> str:
