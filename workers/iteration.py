@@ -158,11 +158,14 @@ class RecordingContext:
     world_size: int = 1
     stop_after: int | None = None
     reports: list[tuple[str, int, int, dict[str, float]]] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    """What was said with each report, [len(reports)]."""
     shown: list[Mapping[str, str]] = field(default_factory=list)
 
     def report(self, phase: str, step: int, total: int, metrics: Mapping[str, float], text: str = "") -> None:
         """Keep it."""
         self.reports.append((phase, step, total, dict(metrics)))
+        self.texts.append(text)
 
     def samples(self, items: Sequence[Mapping[str, str]]) -> None:
         """Keep them in the place of earlier ones."""

@@ -148,7 +148,7 @@ def test_in_three_rounds_of_the_loop_each_policy_is_liked_no_less_than_the_one_b
         worth.append(liked(answers(shared_tiny, name, 5)))
     shared_tiny.adapters.clear()
     assert worth == sorted(worth)
-    assert worth[3] > worth[1] > worth[0] + 1
+    assert worth[3] > worth[0] + 2
 
 
 def liked(texts: list[list[str]]) -> float:

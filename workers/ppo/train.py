@@ -17,12 +17,21 @@ from workers.language import adapters
 from workers.language.adapters import LoraConfig
 from workers.language.errors import Stopped as SamplingStopped
 from workers.language.layers import block_count, upper_blocks
-from workers.language.model import load
+from workers.language.model import load, number_format
 from workers.policy import POLICY
 from workers.ppo import math as ppo
 from workers.ppo.judge import Judgement, gain, judge
 from workers.ppo.rollout import Trunk, draw, look_at, micro_batches
-from workers.ppo.update import advantages_of, figures, fresh_figures, learn, minibatches_of, prompts_of_update, put
+from workers.ppo.update import (
+    advantages_of,
+    figures,
+    fresh_figures,
+    halfway,
+    learn,
+    minibatches_of,
+    prompts_of_update,
+    put,
+)
 from workers.prompts import for_judging, for_training, read_prompts
 from workers.reward.model import load_reward
 from workers.world import World
@@ -75,8 +84,16 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         facts |= {"first": first.to_json(), "looks": asdict(looks)}
         world.first(lambda: saved_state.save(spec, progress.saves, facts, tensors))
 
+    def look() -> Judgement:
+        nonlocal kept
+        now = judge(trunk, judging, hyper, JUDGE_SEED)
+        context.samples(shown(judging, first, now))
+        if looks.take(progress.update, now.reward, now, first, hyper.kl_budget, hyper.patience):
+            kept = [one.detach().clone() for one in weights]
+        return now
+
     while progress.update < hyper.updates and not looks.ended:
-        started = time.monotonic()
+        started, text = time.monotonic(), ""
         # 3. Draw answers and look at them with policy, base model and reward model.
         asked = prompts_of_update(training, progress.update, hyper, spec.seed)
         try:
@@ -104,12 +121,15 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         metrics["tokens_per_s"] = float(rollout.mask.sum()) / (time.monotonic() - started)
         # 7. Look at the held-out prompts now and then; keep the best point within the budget.
         if progress.update % hyper.evaluate_every == 0 or progress.update == hyper.updates:
-            now = judge(trunk, judging, hyper, JUDGE_SEED)
+            now = look()
+            if now.kl > hyper.kl_budget and not looks.ended:
+                # The KL grows by several nats between two looks: half-way back is often within the budget, and better
+                # than the kept point.
+                text = f"{now.kl:.1f} nats are over the budget: half-way back to update {looks.best_at}."
+                halfway(weights, kept)
+                now = look()
             metrics |= now.metrics()
-            context.samples(shown(judging, first, now))
-            if looks.take(progress.update, now.reward, now, first, hyper.kl_budget, hyper.patience):
-                kept = [one.detach().clone() for one in weights]
-        context.report("ppo", progress.update, hyper.updates, metrics, looks.ended)
+        context.report("ppo", progress.update, hyper.updates, metrics, looks.ended or text)
         # 8. Save, so that nothing is lost; stop if told to.
         stop = world.any(context.should_stop())
         if progress.update % hyper.save_every == 0 or stop:
@@ -127,7 +147,7 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
 
 def _trunk(spec: IterationSpec, hyper: PpoHyper, world: World) -> Trunk:
     """Load the base model, the reward model on it and the policy: the promoted one, or a fresh adapter."""
-    lm = load(spec.base_model)
+    lm = load(spec.base_model, world.first(lambda: number_format(spec.base_model)))
     reward, parent = spec.parents.reward, spec.parents.policy
     assert reward is not None
     model = load_reward(lm, reward.url, reward.sha256)

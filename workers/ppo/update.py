@@ -182,3 +182,10 @@ def put(policy: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
     with torch.no_grad():
         for parameter, one in zip(policy, values, strict=True):
             parameter.copy_(one)
+
+
+def halfway(policy: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
+    """Move the policy's parameters half-way to values."""
+    with torch.no_grad():
+        for parameter, one in zip(policy, values, strict=True):
+            parameter.lerp_(one, 0.5)

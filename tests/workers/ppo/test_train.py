@@ -122,3 +122,18 @@ def test_without_a_better_point_the_start_is_kept_and_the_gate_shut(
     assert result["metrics"]["kl"] == 0.0
     assert result["gate"]["passed"] is False
     assert result["gate"]["why"].startswith("No point within the KL budget earned more reward than the start.")
+
+
+def test_a_point_over_the_kl_budget_goes_half_way_back_and_is_looked_at_again(
+    likes_vowels: dict[str, Any], tmp_path: Path
+) -> None:
+    hyper = {"updates": 4, "evaluate_every": 2, "kl_target": 1.5, "kl_budget": 1.5}
+    context = RecordingContext()
+    result = run_iteration(training.spec(tmp_path, "ppo", **likes_vowels, hyper=hyper), context)
+    at = next(number for number, text in enumerate(context.texts) if text)
+    assert (context.texts[at], context.reports[at][1]) == (
+        "2.2 nats are over the budget: half-way back to update 2.",
+        4,
+    )
+    assert context.reports[at][3]["kl_heldout"] < 1.5
+    assert result["metrics"]["best_update"] == 4
