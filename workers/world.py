@@ -24,7 +24,7 @@ PATIENCE = timedelta(minutes=30)
 
 class PeerLost(Exception):
     """Another process of this run ended before its work was done, most likely because memory ran out. The run's log may
-    say more. Start the run again; it goes on from the last saved state."""
+    say more. Train with fewer processes, or on a machine with more memory."""
 
     def __init__(self) -> None:
         super().__init__(" ".join(str(self.__doc__).split()))

@@ -129,7 +129,7 @@ def test_who_waits_for_a_process_that_is_gone_is_told_so(tmp_path: Path) -> None
     assert second is None
     for said in (first, third):
         assert said.startswith("Another process of this run ended before its work was done")
-        assert said.endswith("Start the run again; it goes on from the last saved state.")
+        assert said.endswith("Train with fewer processes, or on a machine with more memory.")
 
 
 def group(spec: IterationSpec, home: Path, size: int) -> list[Child]:

@@ -24,7 +24,7 @@ from workers.iteration import Context, IterationSpec, Stopped
 from workers.language import adapters
 from workers.language.adapters import LoraConfig
 from workers.language.layers import block_count, upper_blocks
-from workers.language.model import load
+from workers.language.model import load, number_format
 from workers.policy import POLICY
 from workers.ppo.update import EXACT, ROUNDED, check, check_mask, put
 from workers.prompts import codec, encode_all, for_judging, read_prompts
@@ -65,7 +65,7 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     hyper, world = cast(DpoHyper, spec.hyper), World(context.rank, context.world_size)
     assert spec.snapshot is not None
     # 1. The choices, and what the base model says of every response.
-    lm = load(spec.base_model)
+    lm = load(spec.base_model, world.first(lambda: number_format(spec.base_model)))
     table = data.read_table(spec.snapshot.url, spec.snapshot.sha256)
     preferences = data.from_table(table, codec(lm), min(hyper.max_tokens, lm.context))
     teaching, unseen = choices_of(preferences)

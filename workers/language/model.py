@@ -104,7 +104,7 @@ def load(name: str, dtype: str = "auto") -> LanguageModel:
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     directory = prepare(name)
-    kind = _dtype(dtype, tiny=directory is None)
+    kind = _dtype(dtype, name)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network: Any
     if directory is None:
@@ -186,13 +186,17 @@ def _turn_closers(name: str, network: Any, tokenizer: Any) -> tuple[frozenset[in
     return frozenset(int(token) for token in found), closer
 
 
-def _dtype(wanted: str, tiny: bool) -> torch.dtype:
-    import torch
-
+def number_format(name: str) -> str:
+    """Say which `dtype` stands behind `auto` on this machine, so that others can load the model as this one does."""
     from workers.language.precision import fastest
 
-    if wanted == "auto":
-        return torch.float32 if tiny else fastest(settings.cache_dir)
+    return "float32" if name == TINY else str(fastest(settings.cache_dir)).removeprefix("torch.")
+
+
+def _dtype(wanted: str, name: str) -> torch.dtype:
+    import torch
+
+    wanted = number_format(name) if wanted == "auto" else wanted
     if wanted not in ("float32", "bfloat16"):
         raise ValueError(f"dtype is auto, float32 or bfloat16, not {wanted!r}.")
     kind: torch.dtype = getattr(torch, wanted)

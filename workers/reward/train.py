@@ -16,7 +16,7 @@ from app.runs.hyper import RewardHyper
 from workers import saved_state
 from workers.iteration import Context, IterationSpec, Stopped
 from workers.language.layers import upper_blocks
-from workers.language.model import LanguageModel, load
+from workers.language.model import LanguageModel, load, number_format
 from workers.prompts import codec, encode_all, read_prompts
 from workers.responses import draw
 from workers.reward import data, findings, head, report
@@ -53,7 +53,7 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     hyper, world = cast(RewardHyper, spec.hyper), World(context.rank, context.world_size)
     assert spec.snapshot is not None
     # 1. The answers, and what the base model makes of every response.
-    lm = load(spec.base_model)
+    lm = load(spec.base_model, world.first(lambda: number_format(spec.base_model)))
     table = data.read_table(spec.snapshot.url, spec.snapshot.sha256)
     preferences = data.from_table(table, codec(lm), min(hyper.max_tokens, lm.context))
     if hyper.reliability == "on":
