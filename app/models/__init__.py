@@ -14,7 +14,7 @@ from app.models.labels import (
     Response,
 )
 from app.models.live_heads import LiveHead
-from app.models.people import ROLES, ApiToken, Invitation, LoginSession, Membership, RateLimit, User
+from app.models.people import ROLES, ApiToken, Invitation, LoginSession, Membership, RateLimit, Standing, User
 from app.models.projects import GuidelineVersion, Project
 from app.models.training import (
     FINISHED,
@@ -61,6 +61,7 @@ __all__ = [
     "RunMetric",
     "Snapshot",
     "SnapshotAnswer",
+    "Standing",
     "User",
     "now",
 ]

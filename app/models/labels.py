@@ -59,6 +59,8 @@ class Prompt(Base):
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}", default=list)
     source: Mapped[str] = mapped_column(default="", server_default="")
     priority: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    needs: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}", default=list)
+    """Languages and skills without which nobody can judge answers to it, such as `ko` or `medicine`."""
     times_sampled: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     created_at: Mapped[Created]
     withdrawn_at: Mapped[datetime | None]
@@ -101,11 +103,14 @@ class Comparison(Base):
         CheckConstraint(_one_of("purpose", PURPOSES), name="known_purpose"),
         CheckConstraint(_one_of("source", SOURCES), name="known_source"),
         CheckConstraint(_one_of("status", ("waiting", "complete", "withdrawn")), name="known_status"),
-        # The claim's question: what waits in this project, most urgent and oldest first?
+        CheckConstraint("counted >= 0", name="counted_not_negative"),
+        # The claim's question: what waits in this project, most urgent first, then half-done, uncertain, oldest ones?
         Index(
             "ix_comparisons_waiting",
             "project_id",
             text("priority DESC"),
+            text("counted DESC"),
+            text("uncertainty DESC NULLS LAST"),
             "id",
             postgresql_where=text("status = 'waiting'"),
         ),
@@ -129,6 +134,12 @@ class Comparison(Base):
     status: Mapped[str] = mapped_column(default="waiting", server_default="waiting")
     """`complete` once labels_per_comparison counting answers exist; changed in the answer's own transaction."""
     priority: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    needs: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}", default=list)
+    """Its prompt's, when it was made."""
+    counted: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    """How many counting answers it has; changed in the answer's own transaction."""
+    uncertainty: Mapped[float | None] = mapped_column(Float)
+    """How much the live head's ensemble disagrees about it; None where there is no head."""
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"), index=True)
     created_at: Mapped[Created]
     prompt: Mapped[Prompt] = relationship()
@@ -205,6 +216,8 @@ class Answer(Base):
     guideline_version: Mapped[int | None] = mapped_column(Integer)
     source: Mapped[str]
     simulated: Mapped[bool] = mapped_column(default=False, server_default="false")
+    adjudicates: Mapped[bool] = mapped_column(default=False, server_default="false")
+    """Given by somebody who saw that others had disagreed; it decides the consensus and overwrites nothing."""
     revision: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
     created_at: Mapped[Created]
     updated_at: Mapped[Created]

@@ -30,6 +30,9 @@ class User(Base):
     roles: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     kind: Mapped[str] = mapped_column(default="person", server_default="person")
     language: Mapped[str | None]
+    """Of the pages: en or ko; None follows the browser."""
+    abilities: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    """Languages and skills this person may judge, see Prompt.needs; None: everything."""
     deactivated_at: Mapped[datetime | None]
     created_at: Mapped[Created]
 
@@ -104,4 +107,25 @@ class Membership(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     roles: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[Created]
+
+
+class Standing(Base):
+    """What admins decided about somebody's labelling in a project: paused, or left out of new snapshots; both end."""
+
+    __tablename__ = "standings"
+    __table_args__ = (
+        UniqueConstraint("project_id", "user_id"),
+        CheckConstraint("(paused_at IS NULL) = (paused_because IS NULL)", name="a_pause_has_a_reason"),
+        CheckConstraint("(excluded_at IS NULL) = (excluded_because IS NULL)", name="an_exclusion_has_a_reason"),
+    )
+
+    id: Mapped[Id]
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    paused_at: Mapped[datetime | None]
+    paused_because: Mapped[str | None]
+    excluded_at: Mapped[datetime | None]
+    excluded_because: Mapped[str | None]
+    decided_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[Created]
