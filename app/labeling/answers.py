@@ -42,11 +42,13 @@ class Spoken:
     source: str = "api"
 
 
-def record(session: Session, access: Access, assignment_id: int, spoken: Spoken) -> Answer:
+def record(
+    session: Session, access: Access, assignment_id: int, spoken: Spoken, *, adjudicates: bool = False
+) -> Answer:
     """Keep an answer, complete its comparison when it has enough, and start what is due, in one transaction.
 
     The same again gives the stored answer; another one is a Conflict. A lapsed lease is accepted while its place is
-    free, else Gone.
+    free, else Gone. One that `adjudicates` among the answers of others needs no place.
     """
     leases.one_at_a_time(session, access)
     assignment = _own(session, access, assignment_id)
@@ -61,7 +63,7 @@ def record(session: Session, access: Access, assignment_id: int, spoken: Spoken)
         return known
     if comparison.status == "withdrawn":
         raise Gone("This comparison was withdrawn, because a newer model writes the pairs now. Take the next one.")
-    if not leases.is_live(assignment) and not leases.has_room(session, comparison, access):
+    if not (adjudicates or leases.is_live(assignment) or leases.has_room(session, comparison, access)):
         raise Gone
     answer = Answer(
         project_id=access.project.id,
@@ -75,6 +77,7 @@ def record(session: Session, access: Access, assignment_id: int, spoken: Spoken)
         ),
         source=spoken.source,
         simulated=access.person.kind == "simulated",
+        adjudicates=adjudicates,
         **meant,
     )
     session.add(answer)

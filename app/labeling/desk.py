@@ -7,7 +7,7 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Access
-from app.labeling import comparisons, leases
+from app.labeling import comparisons, leases, pauses
 from app.labeling.leases import Pair
 from app.models import FINISHED, Answer, Assignment, Comparison, Prompt, Run
 from app.models.policies import Sampling
@@ -78,6 +78,9 @@ def why_nothing(session: Session, access: Access) -> Nothing:
     project = access.project
     if project.archived_at is not None:
         return Nothing("paused", _("This project is paused"), _("It is archived. An admin can bring it back."))
+    if (because := pauses.reason(session, access)) is not None:
+        sentence = _("An admin paused your labelling in this project: {reason}").format(reason=because)
+        return Nothing("stopped", _("Your labelling is paused"), sentence)
     return _others_have_it(session, access) or _the_model_writes(session, access) or _out_of_prompts(session, access)
 
 

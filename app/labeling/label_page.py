@@ -4,7 +4,7 @@ from datetime import UTC, tzinfo
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,8 +13,8 @@ from starlette.datastructures import FormData
 from app.accounts.access import Access, AnnotatorOf, page_context
 from app.database import Transaction
 from app.errors import BadInput, Conflict, DomainError, Gone, NotFound
-from app.labeling import answers, desk, history, leases, words
-from app.labeling.answers import Spoken
+from app.labeling import answers, desk, dock, history, leases, words
+from app.labeling.dock import Sent
 from app.models import Answer, GuidelineVersion
 from app.models.policies import Labeling
 from app.templating import page
@@ -22,14 +22,6 @@ from app.templating import page
 pages = APIRouter(prefix="/projects/{slug}")
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
-
-
-async def sent_form(request: Request) -> FormData:
-    """The form as it was sent: criteria have names of their own in every project."""
-    return await request.form()
-
-
-Sent = Annotated[FormData, Depends(sent_form)]
 
 
 @pages.get("/label")
@@ -54,9 +46,9 @@ def label_page(
 @pages.post("/label/{id}")
 def answer(request: Request, session: Transaction, access: AnnotatorOf, id: Id, sent: Sent) -> Response:
     try:
-        stored = answers.record(session, access, id, _spoken(sent))
+        stored = answers.record(session, access, id, dock.spoken(sent))
     except BadInput as problem:
-        shown = _desk(request, session, access, problem, typed=_typed(sent))
+        shown = _desk(request, session, access, problem, typed=dock.typed(sent))
     except (Conflict, Gone) as problem:
         shown = _desk(request, session, access, problem)
     else:
@@ -77,7 +69,7 @@ def undo(request: Request, session: Transaction, access: AnnotatorOf, id: Id) ->
         return _show(request, session, access, _desk(request, session, access, problem))
     if "hx-request" not in request.headers:
         return RedirectResponse(f"/projects/{access.project.slug}/label", 303)
-    shown = _desk(request, session, access, typed=_as_typed(undone))
+    shown = _desk(request, session, access, typed=dock.as_typed(undone))
     shown["chosen"] = words.value_of(undone, history.shown_left(undone))
     return _show(request, session, access, shown)
 
@@ -106,9 +98,9 @@ def edit_page(request: Request, session: Transaction, access: AnnotatorOf, id: I
 def edit(request: Request, session: Transaction, access: AnnotatorOf, id: Id, sent: Sent) -> Response:
     known = answers.own(session, access, id)
     try:
-        answers.correct(session, access, id, _spoken(sent))
+        answers.correct(session, access, id, dock.spoken(sent))
     except (BadInput, Conflict) as problem:
-        return _edit(request, session, access, known, problem, _typed(sent))
+        return _edit(request, session, access, known, problem, dock.typed(sent))
     return RedirectResponse(f"/projects/{access.project.slug}/history", 303)
 
 
@@ -124,14 +116,14 @@ def _desk(
         "desk": desk.lay(session, access, _zone(request)),
         "problem": problem.message if problem else "",
         "status": problem.status if problem else 200,
-        "typed": typed or _typed(FormData()),
+        "typed": typed or dock.typed(FormData()),
         "chosen": "",
         "saved": "",
     }
 
 
 def _show(request: Request, session: Session, access: Access, shown: dict[str, Any]) -> Response:
-    values = {**page_context(access, "label"), **_policy(access), **shown}
+    values = {**page_context(access, "label"), **dock.asked(access), **shown}
     if "hx-request" in request.headers:
         return page(request, "labeling/_desk.html", values, status=shown["status"])
     newest = select(GuidelineVersion).where(GuidelineVersion.project_id == access.project.id)
@@ -148,7 +140,7 @@ def _edit(
     typed: dict[str, Any] | None = None,
 ) -> Response:
     shown_left = history.shown_left(known)
-    policy = _policy(access)
+    policy = dock.asked(access)
     values = {
         **page_context(access, "history"),
         **policy,
@@ -156,56 +148,15 @@ def _edit(
         "said": words.said(known, shown_left, policy["policy"].strengths),
         "pair": leases.pair_of(session, known.comparison_id, shown_left),
         "chosen": words.value_of(known, shown_left),
-        "typed": typed or _as_typed(known),
+        "typed": typed or dock.as_typed(known),
         "problem": problem.message if problem else "",
     }
     return page(request, "labeling/edit.html", values, status=problem.status if problem else 200)
 
 
-def _policy(access: Access) -> dict[str, Any]:
-    policy = Labeling.from_json(access.project.labeling)
-    return {
-        "policy": policy,
-        "steps": words.steps(policy.strengths),
-        "flags": words.FLAGS,
-        "skip_reasons": words.SKIP_REASONS,
-    }
-
-
 def _said(access: Access, stored: Answer) -> str:
     strengths = Labeling.from_json(access.project.labeling).strengths
     return words.said(stored, history.shown_left(stored), strengths)
-
-
-def _spoken(sent: FormData) -> Spoken:
-    typed = _typed(sent)
-    reason = str(sent.get("skip_reason", ""))
-    # Each reason to skip is a button of its own, which sends no choice.
-    said = {"verdict": "skipped", "skip_reason": reason} if reason else words.choice(str(sent.get("choice", "")))
-    try:
-        seconds = float(str(sent.get("seconds", "")))
-    except ValueError:
-        seconds = None
-    return Spoken(**said, **typed, seconds=seconds, source="page")
-
-
-def _typed(sent: FormData) -> dict[str, Any]:
-    """What stands in the fields beside the choice."""
-    criteria = {
-        name.removeprefix("criterion:"): str(value)
-        for name, value in sent.items()
-        if name.startswith("criterion:") and value
-    }
-    flags = [str(flag) for flag in sent.getlist("flags")]
-    return {"rationale": str(sent.get("rationale", "")), "flags": flags, "criteria": criteria}
-
-
-def _as_typed(stored: Answer) -> dict[str, Any]:
-    """The same of an answer that was stored, with criteria by side again."""
-    left = history.shown_left(stored)
-    sides = {left: "left", "b" if left == "a" else "a": "right", "tie": "tie"}
-    criteria = {name: sides[value] for name, value in stored.criteria.items()}
-    return {"rationale": stored.rationale, "flags": stored.flags, "criteria": criteria}
 
 
 def _zone(request: Request) -> tzinfo:

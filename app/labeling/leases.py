@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.accounts.access import Access, may
 from app.errors import Conflict, Gone, NotFound
+from app.labeling import pauses
 from app.labeling.comparisons import CLAIMABLE
 from app.models import DECISIVE, Answer, Assignment, Comparison, Project, Prompt, Response, User, now
 from app.runs import due
@@ -49,7 +50,7 @@ def claim(session: Session, access: Access) -> Assignment | None:
 
     Where nothing is left, new pairs are sampled if the project's stock asks for them.
     """
-    if access.project.archived_at is not None:
+    if access.project.archived_at is not None or pauses.reason(session, access) is not None:
         return None
     one_at_a_time(session, access)
     held = _held(session, access)

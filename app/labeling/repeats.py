@@ -4,6 +4,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.errors import Conflict
 from app.models import FINISHED, Comparison, Project, Prompt, Run
 from app.models.policies import Labeling
 from app.runs import live
@@ -24,11 +25,24 @@ def ask_again(session: Session, run_id: int) -> None:
     for comparison in _worth_asking(session, run):
         if added == wanted:
             break
-        added += _put_up(session, comparison, run)
+        added += _put_up(session, comparison, run.id)
     run.result = {**run.result, "asked_again": added}
     if added:
         run.message += f" People are asked again about surprising answers: {added}."
         live.announce(session, project.id)
+
+
+def ask_once_more(session: Session, comparison: Comparison) -> None:
+    """Put the two responses of a comparison before people again because somebody wants that; Conflict says why not."""
+    if comparison.status == "waiting":
+        raise Conflict("This comparison still waits for answers, so people see it anyway. Come back when it has them.")
+    if comparison.source in ("chat", "feedback"):
+        raise Conflict("What people chose in a chat or a product is theirs alone, so nobody else is asked about it.")
+    if comparison.prompt.withdrawn_at is not None:
+        raise Conflict("Its prompt was withdrawn, so nobody is asked about it any more.")
+    if not _put_up(session, comparison, None):
+        raise Conflict("People were asked about these two responses again already. Look at what they said then.")
+    live.announce(session, comparison.project_id)
 
 
 def _reward_run_that_ended_with(session: Session, run: Run) -> Run | None:
@@ -60,7 +74,7 @@ def _worth_asking(session: Session, run: Run) -> list[Comparison]:
     return sorted(session.scalars(query), key=lambda one: surprising.index(one.id))
 
 
-def _put_up(session: Session, comparison: Comparison, run: Run) -> bool:
+def _put_up(session: Session, comparison: Comparison, run_id: int | None) -> bool:
     """Make the repeat of a comparison unless these two responses were asked about again before; an index knows."""
     made = session.scalar(
         insert(Comparison)
@@ -72,7 +86,7 @@ def _put_up(session: Session, comparison: Comparison, run: Run) -> bool:
             purpose="repeat",
             source=comparison.source,
             priority=comparison.priority,
-            run_id=run.id,
+            run_id=run_id,
         )
         .on_conflict_do_nothing(
             index_elements=[
