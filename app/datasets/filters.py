@@ -4,14 +4,23 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, and_, case, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import BadInput
-from app.models import PURPOSES, Answer, Comparison, Project
+from app.models import PURPOSES, Answer, Comparison, Project, Standing
 
 SOURCES = ("page", "api", "chat", "import", "feedback")
 """Where an answer may come from, as the answers table's own constraint has it."""
+
+
+EXCLUDED = "excluded"
+_of_the_annotator = and_(
+    Standing.project_id == Answer.project_id,
+    Standing.user_id == Answer.user_id,
+    Standing.excluded_at.is_not(None),
+)
+_excluded = select(Standing.id).where(_of_the_annotator).correlate(Answer).exists()
 
 
 class Rule(NamedTuple):
@@ -24,7 +33,10 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True)
 class Filters:
-    """All empty: every answer that people gave. `since` is included, `until` is not; both are about `created_at`."""
+    """All empty: every answer of people whom no admin excluded.
+
+    `since` is included, `until` is not; both are about `created_at`.
+    """
 
     simulated: bool = False
     since: datetime | None = None
@@ -65,7 +77,7 @@ class Filters:
 
     def rules(self) -> list[Rule]:
         """The reasons to leave answers out, in the order in which the first that holds counts."""
-        rules = []
+        rules = [Rule(EXCLUDED, "An admin excluded an annotator: {reason}", _excluded)]
         if not self.simulated:
             rules.append(Rule("simulated", "Simulated annotators gave these.", Answer.simulated.is_(True)))
         if self.since is not None:
@@ -85,23 +97,28 @@ class Filters:
         return [Answer.project_id == project.id, *(~rule.leaves_out for rule in self.rules())]
 
     def exclusions(self, session: Session, project: Project) -> list[dict[str, Any]]:
-        """How many answers each rule leaves out: `{"reason", "answers", "why"}`, each answer counted once."""
+        """How many answers each rule leaves out: `{"reason", "answers", "why"}`, each answer counted once.
+
+        The answers of excluded annotators are counted by the admin's words about why.
+        """
         rules = self.rules()
-        if not rules:
-            return []
         reason = case(*((rule.leaves_out, rule.reason) for rule in rules))
+        because = case((reason == EXCLUDED, Standing.excluded_because), else_="")
         counted = (
-            select(reason, func.count())
+            select(reason, because, func.count())
             .select_from(Answer)
             .join(Comparison, Comparison.id == Answer.comparison_id)
+            .outerjoin(Standing, _of_the_annotator)
             .where(Answer.project_id == project.id)
-            .group_by(reason)
+            .group_by(reason, because)
+            .order_by(because)
         )
-        counts: dict[str | None, int] = {row[0]: row[1] for row in session.execute(counted)}
+        counts = session.execute(counted).all()
         return [
-            {"reason": rule.reason, "answers": counts[rule.reason], "why": rule.why}
+            {"reason": rule.reason, "answers": n, "why": rule.why.format(reason=words)}
             for rule in rules
-            if counts.get(rule.reason)
+            for found, words, n in counts
+            if found == rule.reason
         ]
 
 
