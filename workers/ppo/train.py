@@ -37,6 +37,8 @@ from workers.reward.model import load_reward
 from workers.world import World
 
 JUDGE_SEED, FRESH_SEED = 500_000_003, 700_000_001
+HALVINGS = 2
+"""How often a policy beyond its KL budget goes half-way back to the kept point before that look counts as over it."""
 
 
 @dataclass
@@ -84,14 +86,6 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         facts |= {"first": first.to_json(), "looks": asdict(looks)}
         world.first(lambda: saved_state.save(spec, progress.saves, facts, tensors))
 
-    def look() -> Judgement:
-        nonlocal kept
-        now = judge(trunk, judging, hyper, JUDGE_SEED)
-        context.samples(shown(judging, first, now))
-        if looks.take(progress.update, now.reward, now, first, hyper.kl_budget, hyper.patience):
-            kept = [one.detach().clone() for one in weights]
-        return now
-
     while progress.update < hyper.updates and not looks.ended:
         started, text = time.monotonic(), ""
         # 3. Draw answers and look at them with policy, base model and reward model.
@@ -121,13 +115,17 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         metrics["tokens_per_s"] = float(rollout.mask.sum()) / (time.monotonic() - started)
         # 7. Look at the held-out prompts now and then; keep the best point within the budget.
         if progress.update % hyper.evaluate_every == 0 or progress.update == hyper.updates:
-            now = look()
-            if now.kl > hyper.kl_budget and not looks.ended:
-                # The KL grows by several nats between two looks: half-way back is often within the budget, and better
-                # than the kept point.
+            now = judge(trunk, judging, hyper, JUDGE_SEED)
+            for _ in range(HALVINGS):
+                if now.kl <= hyper.kl_budget:
+                    break
+                # The KL grows by several nats between two looks, so the best point within the budget lies between them.
                 text = f"{now.kl:.1f} nats are over the budget: half-way back to update {looks.best_at}."
                 halfway(weights, kept)
-                now = look()
+                now = judge(trunk, judging, hyper, JUDGE_SEED)
+            if looks.take(progress.update, now.reward, now, first, hyper.kl_budget, hyper.patience):
+                kept = [one.detach().clone() for one in weights]
+            context.samples(shown(judging, first, now))
             metrics |= now.metrics()
         context.report("ppo", progress.update, hyper.updates, metrics, looks.ended or text)
         # 8. Save, so that nothing is lost; stop if told to.
