@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tests.workers import training
 from tests.workers.child import SERVER, Child, reached
 from workers.iteration import STOPPED, IterationSpec, RecordingContext, run_iteration
+from workers.saved_state import newest
 from workers.world import PeerLost, World, joined
 
 ROOT = Path(__file__).parents[2]
@@ -219,3 +220,16 @@ def test_a_group_that_was_killed_and_stopped_ends_with_the_same_checkpoint(
     assert [first.end(), second.end()] == [0, 0]
     assert first.checkpoint()["sha256"] == unbroken.checkpoint()["sha256"]
     assert first.lines[-1]["result"]["metrics"] == unbroken.lines[-1]["result"]["metrics"]
+
+
+@pytest.mark.parametrize(("kind", "phase"), [("reward", "adapters"), ("dpo", "dpo")])
+def test_a_stop_that_reaches_one_process_stops_all_at_the_same_step(
+    likes_vowels: dict[str, Any], tmp_path: Path, kind: str, phase: str
+) -> None:
+    spec = training.spec(tmp_path, kind, **likes_vowels, hyper={"batch_answers": 8})
+    first, second = group(spec, tmp_path, 2)
+    assert first.end(signal.SIGTERM, reached(phase, 2), second) == STOPPED
+    assert second.end() == STOPPED
+    state = newest(spec)
+    assert state is not None
+    assert state.facts.get("progress", state.facts)["step"] == first.steps(phase)[-1]
