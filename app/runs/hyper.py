@@ -175,7 +175,7 @@ class DpoHyper(Hyper):
     )
     epochs: int = _number(3, "How often every answer is seen at most; the run stops earlier by itself.", 1, 100)
     batch_answers: int = _number(16, "How many compared pairs go into one step.", 1, 1024)
-    learning_rate: float = _number(1e-4, "Step size of the adapters.", 1e-7, 1e-2)
+    learning_rate: float = _number(5e-4, "Step size of the adapters.", 1e-7, 1e-2)
     rank: int = _number(16, "Rank of the adapters.", 1, 256)
     alpha: int = _number(32, "Scale of the adapters, as a multiple of 1 / rank.", 1, 1024)
     train_layers: int = _number(8, "How many of the last layers get adapters; 0 means every layer.", 0, 1000)
