@@ -171,16 +171,15 @@ def _holder(session: Session, answer: Answer) -> Snapshot | None:
 
 
 def _settle(session: Session, access: Access, comparison: Comparison) -> None:
-    """Complete a comparison that has enough answers, or let it wait again; its row is locked.
+    """Count a comparison's answers; complete it where they are enough, or let it wait again. Its row is locked.
 
     A choice from a chat or a product was that person's alone: nobody else is asked, however it is corrected.
     """
-    if comparison.status == "withdrawn" or comparison.source in ("chat", "feedback"):
-        return
-    counted = session.scalar(
-        select(func.count()).where(Answer.comparison_id == comparison.id, Answer.verdict.in_(DECISIVE))
-    )
-    comparison.status = "complete" if (counted or 0) >= access.project.labels_per_comparison else "waiting"
+    counting = (Answer.comparison_id == comparison.id, Answer.verdict.in_(DECISIVE))
+    comparison.counted = session.scalar(select(func.count()).where(*counting)) or 0
+    if comparison.status != "withdrawn" and comparison.source not in ("chat", "feedback"):
+        enough = comparison.counted >= access.project.labels_per_comparison
+        comparison.status = "complete" if enough else "waiting"
     session.flush()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.models import Answer, Comparison, GuidelineVersion, Project, User
+from app.models import DECISIVE, Answer, Comparison, GuidelineVersion, Project, User
 from app.runs import due
 
 
@@ -41,6 +41,7 @@ def keep(
         **more,
     )
     comparison.status = "complete"
+    comparison.counted = int(verdict in DECISIVE)
     session.add(answer)
     session.flush()
     due.after_answer(session, project)

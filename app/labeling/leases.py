@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, exists, func, select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts.access import Access, may
 from app.errors import Conflict, Gone, NotFound
 from app.labeling import pauses
-from app.labeling.comparisons import CLAIMABLE
-from app.models import DECISIVE, Answer, Assignment, Comparison, Project, Prompt, Response, User, now
+from app.labeling.room import first_with_room, has_place
+from app.models import Assignment, Comparison, Project, Prompt, Response, User, now
 from app.runs import due
 
 LEASE = timedelta(minutes=15)
@@ -63,9 +63,9 @@ def claim(session: Session, access: Access) -> Assignment | None:
         # Whoever claims or answers at this very moment has its row locked, so what looks like nothing left may have
         # room a moment later. Waiting for the lock instead could end in two requests waiting for each other.
         time.sleep(pause)
-        comparison = session.scalar(_with_room(access).with_for_update(skip_locked=True, key_share=True, of=Comparison))
+        comparison = first_with_room(session, access, lock=True)
         if comparison is None:
-            if session.scalar(_with_room(access)) is None:
+            if first_with_room(session, access, lock=False) is None:
                 due.stock_may_be_low(session, access.project)
                 return None
         # The look that found it may be older than the lock; this one is not.
@@ -90,39 +90,9 @@ def _held(session: Session, access: Access) -> Assignment | None:
     )
 
 
-def _with_room(access: Access) -> Select[Comparison]:
-    """The first comparison that this person has not answered and that is not yet spoken for often enough."""
-    answered = exists().where(Answer.comparison_id == Comparison.id, Answer.user_id == access.person.id)
-    return (
-        select(Comparison)
-        .where(
-            Comparison.project_id == access.project.id,
-            Comparison.status == "waiting",
-            Comparison.purpose.in_(CLAIMABLE),
-            ~answered,
-            _taken(Comparison.id, access) < access.project.labels_per_comparison,
-        )
-        .order_by(Comparison.priority.desc(), Comparison.id)
-        .limit(1)
-    )
-
-
-def _taken(comparison: Any, access: Access) -> ColumnElement[int]:
-    """How many places of a comparison are taken for this person: answers that count, and live leases of others."""
-    answers = select(func.count()).where(Answer.comparison_id == comparison, Answer.verdict.in_(DECISIVE))
-    leases = select(func.count()).where(
-        Assignment.comparison_id == comparison,
-        Assignment.status == "leased",
-        Assignment.leased_until > now(),
-        Assignment.user_id != access.person.id,
-    )
-    return answers.scalar_subquery() + leases.scalar_subquery()
-
-
 def has_room(session: Session, comparison: Comparison, access: Access) -> bool:
     """Whether one more answer of this person fits; certain only while the comparison's row is locked."""
-    taken = session.scalar(select(_taken(comparison.id, access)))
-    return taken is not None and taken < access.project.labels_per_comparison
+    return bool(session.scalar(select(has_place(access)).where(Comparison.id == comparison.id)))
 
 
 def lock(session: Session, comparison_id: int) -> Comparison:

@@ -117,6 +117,7 @@ def _store(session: Session, project: Project, brought: list[Brought]) -> None:
                 "purpose": "holdout" if is_holdout(one.hash) else "train",
                 "source": "import",
                 "status": "waiting" if one.verdict is None else "complete",
+                "counted": 0 if one.verdict is None else 1,
                 "priority": one.labels["priority"],
             }
             for one, a, b in zip(brought, responses[::2], responses[1::2], strict=True)

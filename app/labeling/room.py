@@ -1,0 +1,91 @@
+"""Which comparison comes next for a person: in which order, who may judge what, and where there is still room.
+
+The order is that of the index ix_comparisons_waiting. What stands first in it may all be closed to somebody: who works
+alone where two answers are asked has answered every half-done pair. So a look goes no further than the first LOOK rows
+of a group (one priority, one number of answers) before it goes on behind that group, and only at the very end through
+everything.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, exists, func, literal_column, select, true, tuple_
+from sqlalchemy.orm import Session
+
+from app.accounts.access import Access
+from app.labeling.comparisons import CLAIMABLE
+from app.models import Answer, Assignment, Comparison, now
+
+ORDER = (
+    Comparison.priority.desc(),
+    Comparison.counted.desc(),
+    Comparison.uncertainty.desc().nulls_last(),
+    Comparison.id,
+)
+"""Most urgent, then those that are half done, then those the live head is least sure about, then oldest first."""
+LOOK = 100
+"""Rows at the head of a group that are looked at before the next group."""
+GROUPS = 8
+"""Groups that are looked at before everything is."""
+
+
+def first_with_room(session: Session, access: Access, *, lock: bool) -> Comparison | None:
+    """The first comparison that has room for this person; with `lock` the first that nobody else has locked, locked."""
+    behind: ColumnElement[bool] = true()
+    for _group in range(GROUPS):
+        head = _waiting(access).where(behind).order_by(*ORDER).limit(LOOK)
+        found = session.scalar(_fitting(access, head, lock))
+        if found is not None:
+            return found
+        last = session.execute(_waiting(access).where(behind).order_by(*ORDER).offset(LOOK - 1).limit(1)).first()
+        if last is None:
+            break
+        behind = tuple_(Comparison.priority, Comparison.counted) < tuple_(last.priority, last.counted)
+    if behind is true():
+        return None
+    return session.scalar(_fitting(access, _waiting(access).order_by(*ORDER), lock))
+
+
+def is_open(access: Access) -> ColumnElement[bool]:
+    """Whether a comparison may be handed to this person at all: not answered by them, and within their abilities."""
+    answered = exists().where(Answer.comparison_id == Comparison.id, Answer.user_id == access.person.id)
+    return and_(within_abilities(access), ~answered)
+
+
+def within_abilities(access: Access) -> ColumnElement[bool]:
+    """Whether this person may judge a comparison: they have what its prompt needs."""
+    abilities = access.person.abilities
+    return true() if abilities is None else Comparison.needs.contained_by(abilities)
+
+
+def has_place(access: Access) -> ColumnElement[bool]:
+    """Whether one more answer of this person fits: answers that count and live leases of others are fewer than asked.
+
+    Certain only while the comparison's row is locked.
+    """
+    leases = select(func.count()).where(
+        Assignment.comparison_id == Comparison.id,
+        Assignment.status == "leased",
+        Assignment.leased_until > now(),
+        Assignment.user_id != access.person.id,
+    )
+    return Comparison.counted + leases.correlate(Comparison).scalar_subquery() < access.project.labels_per_comparison
+
+
+def _waiting(access: Access) -> Select[Any]:
+    # Written out, the status lets Postgres use the partial index in a plan that it keeps for all parameters.
+    return select(Comparison.id, Comparison.priority, Comparison.counted).where(
+        Comparison.project_id == access.project.id, Comparison.status == literal_column("'waiting'")
+    )
+
+
+def _fitting(access: Access, looked_at: Select[Any], lock: bool) -> Select[tuple[Comparison]]:
+    """The first of the rows that were looked at which this person may have."""
+    seen = looked_at.subquery("seen")
+    query = (
+        select(Comparison)
+        .join(seen, seen.c.id == Comparison.id)
+        .where(Comparison.purpose.in_(CLAIMABLE), is_open(access), has_place(access))
+        .order_by(*ORDER)
+        .limit(1)
+    )
+    return query.with_for_update(skip_locked=True, key_share=True, of=Comparison) if lock else query
