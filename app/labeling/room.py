@@ -6,9 +6,7 @@ of a group (one priority, one number of answers) before it goes on behind that g
 everything.
 """
 
-from typing import Any
-
-from sqlalchemy import ColumnElement, Select, and_, exists, func, literal_column, select, true, tuple_
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select, true, tuple_
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Access
@@ -30,25 +28,41 @@ GROUPS = 8
 
 def first_with_room(session: Session, access: Access, *, lock: bool) -> Comparison | None:
     """The first comparison that has room for this person; with `lock` the first that nobody else has locked, locked."""
+    waiting = select(Comparison).where(*_waits(access))
+    heads = select(Comparison.id, Comparison.priority, Comparison.counted).where(*_waits(access)).order_by(*ORDER)
     behind: ColumnElement[bool] = true()
-    for _group in range(GROUPS):
-        head = _waiting(access).where(behind).order_by(*ORDER).limit(LOOK)
-        found = session.scalar(_fitting(access, head, lock))
+    for group in range(GROUPS):
+        seen = heads.where(behind).limit(LOOK).subquery("seen")
+        found = _first(session, access, waiting.join(seen, seen.c.id == Comparison.id), lock)
         if found is not None:
             return found
-        last = session.execute(_waiting(access).where(behind).order_by(*ORDER).offset(LOOK - 1).limit(1)).first()
+        last = session.execute(heads.where(behind).offset(LOOK - 1).limit(1)).first()
+        if last is None and group == 0:
+            return None  # everything was seen
         if last is None:
             break
         behind = tuple_(Comparison.priority, Comparison.counted) < tuple_(last.priority, last.counted)
-    if behind is true():
-        return None
-    return session.scalar(_fitting(access, _waiting(access).order_by(*ORDER), lock))
+    return _first(session, access, waiting, lock)
+
+
+def _first(session: Session, access: Access, among: Select[Comparison], lock: bool) -> Comparison | None:
+    fitting = among.where(Comparison.purpose.in_(CLAIMABLE), is_open(access), has_place(access))
+    query = fitting.order_by(*ORDER).limit(1)
+    if lock:
+        query = query.with_for_update(skip_locked=True, key_share=True, of=Comparison)
+    return session.scalars(query).first()
+
+
+def _waits(access: Access) -> tuple[ColumnElement[bool], ...]:
+    # Written out, the status lets Postgres use the partial index in a plan that it keeps for all parameters.
+    return Comparison.project_id == access.project.id, Comparison.status == literal_column("'waiting'")
 
 
 def is_open(access: Access) -> ColumnElement[bool]:
     """Whether a comparison may be handed to this person at all: not answered by them, and within their abilities."""
-    answered = exists().where(Answer.comparison_id == Comparison.id, Answer.user_id == access.person.id)
-    return and_(within_abilities(access), ~answered)
+    # Counted, because NOT EXISTS becomes a join with all that the person ever answered.
+    answers = select(func.count()).where(Answer.comparison_id == Comparison.id, Answer.user_id == access.person.id)
+    return and_(within_abilities(access), answers.correlate(Comparison).scalar_subquery() == 0)
 
 
 def within_abilities(access: Access) -> ColumnElement[bool]:
@@ -69,23 +83,3 @@ def has_place(access: Access) -> ColumnElement[bool]:
         Assignment.user_id != access.person.id,
     )
     return Comparison.counted + leases.correlate(Comparison).scalar_subquery() < access.project.labels_per_comparison
-
-
-def _waiting(access: Access) -> Select[Any]:
-    # Written out, the status lets Postgres use the partial index in a plan that it keeps for all parameters.
-    return select(Comparison.id, Comparison.priority, Comparison.counted).where(
-        Comparison.project_id == access.project.id, Comparison.status == literal_column("'waiting'")
-    )
-
-
-def _fitting(access: Access, looked_at: Select[Any], lock: bool) -> Select[tuple[Comparison]]:
-    """The first of the rows that were looked at which this person may have."""
-    seen = looked_at.subquery("seen")
-    query = (
-        select(Comparison)
-        .join(seen, seen.c.id == Comparison.id)
-        .where(Comparison.purpose.in_(CLAIMABLE), is_open(access), has_place(access))
-        .order_by(*ORDER)
-        .limit(1)
-    )
-    return query.with_for_update(skip_locked=True, key_share=True, of=Comparison) if lock else query
