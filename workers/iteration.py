@@ -27,8 +27,7 @@ from workers.world import PeerLost, World, joined
 
 STOPPED = 75
 """Exit status of a run that saved its state and can go on (EX_TEMPFAIL of sysexits.h)."""
-SHARED = ("reward", "ppo", "dpo")
-"""The kinds that several processes share."""
+SHARED = ("reward", "ppo", "dpo")  # the kinds that several processes may train together
 
 
 class Stopped(Exception):
@@ -296,6 +295,5 @@ if __name__ == "__main__":
     status = run_child()
     if "RANK" in os.environ:
         # Threads of torch.distributed sometimes abort an interpreter that takes itself apart; all is written by now.
-        sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
