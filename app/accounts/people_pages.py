@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from app.accounts import invitations, people
+from app.accounts import abilities, invitations, people
 from app.accounts.access import Admin
 from app.database import Transaction
 from app.errors import BadInput, Conflict
@@ -86,6 +86,22 @@ def change_roles(
     except (BadInput, Conflict) as problem:
         return _one(request, session, person_id, problem.message, problem.status)
     return RedirectResponse("/people", 303)
+
+
+@pages.post("/{person_id}/abilities")
+def change_abilities(
+    person_id: int,
+    request: Request,
+    session: Transaction,
+    admin: Admin,
+    everything: Annotated[bool, Form()] = False,
+    only: Text = "",
+) -> Response:
+    try:
+        abilities.change(session, people.by_id(session, person_id), None if everything else only.split(","))
+    except BadInput as problem:
+        return _one(request, session, person_id, problem.message, problem.status)
+    return RedirectResponse(f"/people/{person_id}", 303)
 
 
 @pages.post("/{person_id}/deactivate")

@@ -127,6 +127,7 @@ def add_comparison(
         purpose=purpose or ("holdout" if prompt.holdout else "train"),
         source=source,
         priority=priority,
+        needs=prompt.needs,
         run_id=run_id,
     )
     session.add(comparison)

@@ -7,7 +7,7 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Access
-from app.labeling import comparisons, leases, pauses
+from app.labeling import comparisons, leases, pauses, room
 from app.labeling.leases import Pair
 from app.models import FINISHED, Answer, Assignment, Comparison, Prompt, Run
 from app.models.policies import Sampling
@@ -85,24 +85,29 @@ def why_nothing(session: Session, access: Access) -> Nothing:
 
 
 def _others_have_it(session: Session, access: Access) -> Nothing | None:
-    left = comparisons.waiting(session, access.project.id)
-    if not left:
-        return None
-    mine = exists().where(Answer.comparison_id == Comparison.id, Answer.user_id == access.person.id)
-    open_to_me = session.scalar(
-        select(func.count()).where(
-            Comparison.project_id == access.project.id,
-            Comparison.status == "waiting",
-            Comparison.purpose.in_(comparisons.CLAIMABLE),
-            ~mine,
-        )
+    waiting = select(Comparison).where(
+        Comparison.project_id == access.project.id,
+        Comparison.status == "waiting",
+        Comparison.purpose.in_(comparisons.CLAIMABLE),
     )
-    if open_to_me:
+    unanswered = waiting.where(room.is_unanswered(access))
+    if session.scalar(select(unanswered.where(room.is_within_abilities(access)).exists())):
         return Nothing(
             "held",
             _("Others are looking at the last pairs"),
             _("As soon as somebody lets one go, it appears here."),
         )
+    needed = set(session.scalars(unanswered.with_only_columns(func.unnest(Comparison.needs)).distinct()))
+    if needed:
+        return Nothing(
+            "abilities",
+            _("The pairs that wait need other languages or skills"),
+            _("They need: {needs}. If you can judge that, ask an admin to say so on your page under People.").format(
+                needs=", ".join(sorted(needed - set(access.person.abilities or ())))
+            ),
+        )
+    if not session.scalar(select(waiting.exists())):
+        return None
     return Nothing(
         "answered",
         _("You have been through every pair"),

@@ -86,6 +86,7 @@ def _put_up(session: Session, comparison: Comparison, run_id: int | None) -> boo
             purpose="repeat",
             source=comparison.source,
             priority=comparison.priority,
+            needs=comparison.needs,
             run_id=run_id,
         )
         .on_conflict_do_nothing(

@@ -6,7 +6,7 @@ of a group (one priority, one number of answers) before it goes on behind that g
 everything.
 """
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select, true, tuple_
+from sqlalchemy import ColumnElement, Select, func, literal_column, select, true, tuple_
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Access
@@ -46,8 +46,8 @@ def first_with_room(session: Session, access: Access, *, lock: bool) -> Comparis
 
 
 def _first(session: Session, access: Access, among: Select[Comparison], lock: bool) -> Comparison | None:
-    fitting = among.where(Comparison.purpose.in_(CLAIMABLE), is_open(access), has_place(access))
-    query = fitting.order_by(*ORDER).limit(1)
+    fits = (Comparison.purpose.in_(CLAIMABLE), is_within_abilities(access), is_unanswered(access), has_place(access))
+    query = among.where(*fits).order_by(*ORDER).limit(1)
     if lock:
         query = query.with_for_update(skip_locked=True, key_share=True, of=Comparison)
     return session.scalars(query).first()
@@ -58,15 +58,15 @@ def _waits(access: Access) -> tuple[ColumnElement[bool], ...]:
     return Comparison.project_id == access.project.id, Comparison.status == literal_column("'waiting'")
 
 
-def is_open(access: Access) -> ColumnElement[bool]:
-    """Whether a comparison may be handed to this person at all: not answered by them, and within their abilities."""
+def is_unanswered(access: Access) -> ColumnElement[bool]:
+    """Whether this person has not answered a comparison yet."""
     # Counted, because NOT EXISTS becomes a join with all that the person ever answered.
     answers = select(func.count()).where(Answer.comparison_id == Comparison.id, Answer.user_id == access.person.id)
-    return and_(within_abilities(access), answers.correlate(Comparison).scalar_subquery() == 0)
+    return answers.correlate(Comparison).scalar_subquery() == 0
 
 
-def within_abilities(access: Access) -> ColumnElement[bool]:
-    """Whether this person may judge a comparison: they have what its prompt needs."""
+def is_within_abilities(access: Access) -> ColumnElement[bool]:
+    """Whether this person may judge a comparison: they have all that it needs."""
     abilities = access.person.abilities
     return true() if abilities is None else Comparison.needs.contained_by(abilities)
 

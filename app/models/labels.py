@@ -135,7 +135,7 @@ class Comparison(Base):
     """`complete` once labels_per_comparison counting answers exist; changed in the answer's own transaction."""
     priority: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     needs: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}", default=list)
-    """Its prompt's, when it was made."""
+    """Its prompt's when it was made, and what it was brought with."""
     counted: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
     """How many counting answers it has; changed in the answer's own transaction."""
     uncertainty: Mapped[float | None] = mapped_column(Float)

@@ -48,8 +48,8 @@ def add(session: Session, project: Project, items: Iterable[Entry], source: str 
     """Bring comparisons in; what cannot be used is listed with its line and a reason, everything else is taken.
 
     Each item has `prompt` (or `messages`) and either two `responses`, with `preferred` (0, 1, "tie" or "both_bad")
-    where it was answered, or `chosen` and `rejected`; `strength` 1 to 3, `rationale` and `flags` where wanted. One
-    that was answered is complete with an imported answer, which names nobody; the others wait to be labelled.
+    where it was answered, or `chosen` and `rejected`; `strength` 1 to 3, `rationale`, `flags` and what `labels_of`
+    reads where wanted. One that was answered is complete with an imported answer, which names nobody; the others wait.
     """
     lock(session, project)
     result = Added()
@@ -98,12 +98,16 @@ def _store(session: Session, project: Project, brought: list[Brought]) -> None:
         told = {"project_id": project.id, "messages": one.messages, "hash": one.hash, "holdout": is_holdout(one.hash)}
         prompts.setdefault(one.hash, {**told, "sampled": False, **one.labels})
     session.execute(insert(Prompt).on_conflict_do_nothing(), list(prompts.values()))
-    found = select(Prompt.hash, Prompt.id).where(Prompt.project_id == project.id, Prompt.hash.in_(prompts))
-    ids = {row.hash: row.id for row in session.execute(found)}
+    found = select(Prompt).where(Prompt.project_id == project.id, Prompt.hash.in_(prompts))
+    known = {prompt.hash: prompt for prompt in session.scalars(found)}
     responses = _insert(
         session,
         Response,
-        [{"prompt_id": ids[one.hash], "text": text, "source": "import"} for one in brought for text in (one.a, one.b)],
+        [
+            {"prompt_id": known[one.hash].id, "text": text, "source": "import"}
+            for one in brought
+            for text in (one.a, one.b)
+        ],
     )
     comparisons = _insert(
         session,
@@ -111,7 +115,7 @@ def _store(session: Session, project: Project, brought: list[Brought]) -> None:
         [
             {
                 "project_id": project.id,
-                "prompt_id": ids[one.hash],
+                "prompt_id": known[one.hash].id,
                 "response_a_id": a,
                 "response_b_id": b,
                 "purpose": "holdout" if is_holdout(one.hash) else "train",
@@ -119,6 +123,7 @@ def _store(session: Session, project: Project, brought: list[Brought]) -> None:
                 "status": "waiting" if one.verdict is None else "complete",
                 "counted": 0 if one.verdict is None else 1,
                 "priority": one.labels["priority"],
+                "needs": sorted({*known[one.hash].needs, *one.labels["needs"]}),
             }
             for one, a, b in zip(brought, responses[::2], responses[1::2], strict=True)
         ],

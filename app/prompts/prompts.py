@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import exists, func, select, text, update
 from sqlalchemy.orm import Session
 
+from app.accounts import abilities
 from app.errors import BadInput
 from app.labeling.comparisons import is_holdout, prompt_hash
 from app.messages import check_text, conversation
@@ -51,10 +52,10 @@ class Added:
 
 # A prompt that so far only came inside comparisons, or was withdrawn, is brought (back) into use.
 INSERT = text("""
-    insert into prompts (project_id, messages, hash, holdout, sampled, tags, source, priority)
-    select :project, messages, hash, holdout, true, tags, source, priority
+    insert into prompts (project_id, messages, hash, holdout, sampled, tags, source, priority, needs)
+    select :project, messages, hash, holdout, true, tags, source, priority, needs
     from json_to_recordset(cast(:rows as json))
-        as brought (messages jsonb, hash text, holdout bool, tags text[], source text, priority int)
+        as brought (messages jsonb, hash text, holdout bool, tags text[], source text, priority int, needs text[])
     on conflict (project_id, hash) do update set sampled = true, withdrawn_at = null
         where not prompts.sampled or prompts.withdrawn_at is not null
 """)
@@ -63,7 +64,7 @@ INSERT = text("""
 def add(session: Session, project: Project, items: Iterable[Entry], source: str = "") -> Added:
     """Bring prompts in; what cannot be used is listed with its line and a reason, everything else is taken.
 
-    Each item is a string, `{"prompt": …}` or `{"messages": […]}`, with `tags`, `source` and `priority` where wanted.
+    Each item is a string, `{"prompt": …}` or `{"messages": […]}`, with what `labels_of` reads where wanted.
     Known prompts (by the hash of their normalised text) count as duplicates.
     """
     lock(session, project)
@@ -115,7 +116,10 @@ def _row(entry: Entry, source: str) -> dict[str, Any]:
 
 
 def labels_of(value: dict[str, Any], source: str) -> dict[str, Any]:
-    """The optional `tags`, `source` and `priority` of an entry, checked; null counts as not given."""
+    """The optional `tags`, `source`, `priority`, `language` and `needs` of an entry, checked; null is not given.
+
+    The language is one of the needs: what somebody must know to judge the answers.
+    """
     tags, priority = value.get("tags"), value.get("priority")
     if tags is not None and (not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags)):
         raise BadInput('tags must be a list of texts, such as ["short", "science"].')
@@ -128,6 +132,7 @@ def labels_of(value: dict[str, Any], source: str) -> dict[str, Any]:
         "tags": list(dict.fromkeys(check_text(tag, "A tag").strip() for tag in tags or ())),
         "source": source if named is None or named == "" else check_text(named, "The source"),
         "priority": priority or 0,
+        "needs": abilities.needed(value),
     }
 
 
@@ -205,6 +210,7 @@ def as_json(prompt: Prompt) -> dict[str, Any]:
         "tags": prompt.tags,
         "source": prompt.source,
         "priority": prompt.priority,
+        "needs": prompt.needs,
         "holdout": prompt.holdout,
         "sampled": prompt.sampled,
         "times_sampled": prompt.times_sampled,

@@ -134,6 +134,7 @@ def restore_prompts(access: AdminOf, session: Transaction, chosen: Chosen) -> Re
 def add_prompts(access: AdminOf, session: Transaction, body: Body) -> dict[str, Any]:
     """Bring prompts in: texts, or objects with `prompt` or `messages`, and `tags`, `source`, `priority`.
 
+    `language` ("ko") and `needs` (["medicine"]) say what somebody must know to judge the answers.
     What cannot be used is listed in `rejected` with its line and why (the first thousand; `rejected_total` counts
     all), everything else is taken. Prompts that the project has already are `duplicates`.
     """

@@ -33,6 +33,7 @@ def test_only_admins_see_it(client: TestClient, session: Session, roles: tuple[s
         client.get(f"/people/{person.id}"),
         client.post("/people/invitations", data={"roles": "admin"}),
         client.post(f"/people/{person.id}/roles", data={"roles": "admin"}),
+        client.post(f"/people/{person.id}/abilities", data={"only": "ko"}),
         client.post(f"/people/{person.id}/deactivate"),
         client.post(f"/people/{person.id}/reactivate"),
         client.post("/people/invitations/1/revoke"),
@@ -40,6 +41,7 @@ def test_only_admins_see_it(client: TestClient, session: Session, roles: tuple[s
         assert answer.status_code == 403
         assert "This needs the role admin." in answer.text
     assert person.roles == list(roles)
+    assert person.abilities is None
     assert person.deactivated_at is None
     assert session.scalars(select(Invitation)).all() == []
 

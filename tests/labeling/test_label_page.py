@@ -293,6 +293,22 @@ def test_an_empty_desk_tells_done_from_held_and_skipped(
     assert state(browser.get(PAGE)) == "done"
 
 
+def test_an_empty_desk_says_which_languages_and_skills_are_missing(
+    browser: TestClient, session: Session, garden: Project, alice: User
+) -> None:
+    korean, english = make_comparisons(session, garden, 2)
+    korean.needs, english.needs = ["en", "ko", "medicine"], ["en"]
+    alice.abilities = ["en"]
+    session.flush()
+    send(browser, assignment_in(browser.get(PAGE).text), choice="tie")
+    shown = browser.get(PAGE)
+    assert state(shown) == "abilities"
+    assert "They need: ko, medicine." in shown.text
+    alice.abilities = None
+    session.flush()
+    assert assignment_in(browser.get(PAGE).text)
+
+
 def test_a_waiting_page_is_left_alone_until_something_changes(
     browser: TestClient, session: Session, garden: Project
 ) -> None:

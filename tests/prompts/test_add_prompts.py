@@ -51,6 +51,13 @@ def test_texts_and_conversations_are_stored_in_their_order(session: Session, pro
     assert all(one.holdout == is_holdout(one.hash) for one in (why, how, both, hi))
 
 
+def test_a_prompt_says_what_its_judges_must_know(session: Session, project: Project) -> None:
+    values = ["Why?", {"prompt": "왜?", "language": "ko"}, {"prompt": "Dose?", "language": "en", "needs": ["Medicine"]}]
+    prompts.add(session, project, brought(*values, {"prompt": "How?", "language": 7}))
+    assert [one.needs for one in stored(session, project)] == [[], ["ko"], ["en", "medicine"]]
+    assert prompts.as_json(stored(session, project)[1])["needs"] == ["ko"]
+
+
 def test_the_same_prompt_written_otherwise_is_a_duplicate(session: Session, project: Project) -> None:
     first = prompts.add(session, project, brought("A cafe\u0301  at\nnight", "a café at night"))
     again = prompts.add(session, project, brought("A café at night ", "new", "new"))

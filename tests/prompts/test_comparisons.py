@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.labeling.comparisons import add_comparison
 from app.models import Answer, Comparison, Project, Run
 from app.prompts import comparisons
 from app.prompts.bodies import Entry
@@ -43,6 +44,23 @@ def test_two_responses_without_an_answer_wait(session: Session, project: Project
     assert (found.response_a.source, found.response_a.token_ids) == ("import", None)
     prompt = found.prompt
     assert (prompt.messages, prompt.sampled, prompt.tags, prompt.source) == ([USER], False, ["t"], "s")
+
+
+def test_it_needs_what_its_prompt_needs_and_what_it_is_brought_with(session: Session, project: Project) -> None:
+    first = {"prompt": "왜?", "responses": ["그래서.", "몰라."], "language": "ko"}
+    second = {"prompt": "왜?", "responses": ["그래서.", "모릅니다."], "needs": ["law"]}
+    comparisons.add(session, project, brought(first, second))
+    found = session.scalars(select(Comparison).order_by(Comparison.id)).all()
+    assert [one.needs for one in found] == [["ko"], ["ko", "law"]]
+    assert found[0].prompt.needs == ["ko"]
+    a, b = found[0].response_a, found[1].response_b
+    assert add_comparison(session, project, found[0].prompt, a, b, source="sample").needs == ["ko"]
+
+
+def test_what_was_answered_counts(session: Session, project: Project) -> None:
+    pair = {"prompt": "Why?", "responses": ["Because.", "No idea."]}
+    comparisons.add(session, project, brought({**pair, "preferred": 0}, {**pair, "prompt": "How?"}))
+    assert [one.counted for one in session.scalars(select(Comparison).order_by(Comparison.id))] == [1, 0]
 
 
 @pytest.mark.parametrize(
