@@ -23,6 +23,7 @@ COPY app app
 COPY workers workers
 COPY migrations migrations
 COPY templates templates
+COPY translations translations
 COPY data data
 COPY static static
 USER pairloop
@@ -35,6 +36,7 @@ COPY app app
 COPY workers workers
 COPY migrations migrations
 COPY templates templates
+COPY translations translations
 COPY data data
 COPY static static
 USER pairloop

@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 VENV := .venv
 PYTEST := $(VENV)/bin/python -m pytest
 
-.PHONY: help run test test-all mutations lint bench demo screenshots constraints environment tools
+.PHONY: help run test test-all mutations lint messages bench demo screenshots constraints environment tools
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -31,6 +31,9 @@ lint: tools ## Style, types, imports between rooms, unused dependencies, templat
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python -m deptry .
 	$(VENV)/bin/djlint templates --lint --quiet
+
+messages: tools ## Take new strings into the catalogues in translations/ and list what is to translate; NEW=de begins one
+	$(VENV)/bin/python translations/update.py $(NEW)
 
 bench: tools ## Measure every claim beside its peer and print one table
 	$(VENV)/bin/python -m bench

@@ -8,12 +8,13 @@ from typing import Any
 import httpx
 
 from app.errors import BadInput, Unavailable
+from app.languages import N_, _
 from app.models import Checkpoint
 from app.settings import settings
 
 log = logging.getLogger(__name__)
 TIMEOUT = httpx.Timeout(300.0, connect=3.0)
-DOWN = "The language model is not running yet or does not answer. Labelling goes on; try this again in a minute."
+DOWN = N_("The language model is not running yet or does not answer. Labelling goes on; try this again in a minute.")
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ async def complete_async(client: httpx.AsyncClient, base_model: str, body: dict[
     try:
         answer = await client.post(f"{url_for(base_model)}/v1/chat/completions", json=body, timeout=TIMEOUT)
     except httpx.HTTPError as problem:
-        raise Unavailable(DOWN) from problem
+        raise Unavailable(_(DOWN)) from problem
     return _answered(answer)
 
 
@@ -103,7 +104,7 @@ def _post(client: httpx.Client, url: str, body: dict[str, Any]) -> dict[str, Any
     try:
         answer = client.post(url, json=body, timeout=TIMEOUT)
     except httpx.HTTPError as problem:
-        raise Unavailable(DOWN) from problem
+        raise Unavailable(_(DOWN)) from problem
     return _answered(answer)
 
 
@@ -122,7 +123,7 @@ def refused(status: int, text: str, content_type: str) -> BadInput | Unavailable
     """The engine's refusal as our own error: its sentence where it has one."""
     if status >= 500:
         log.warning("The engine answered %s: %.300s", status, text)
-        return Unavailable(DOWN)
+        return Unavailable(_(DOWN))
     sentence, code = text[:300], None
     if "json" in content_type:
         error = httpx.Response(status, text=text).json().get("error") or {}

@@ -22,73 +22,82 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
+from app.languages import N_, _
 from app.templating import page
 from app.web_security import HEADERS
 
 
 class DomainError(Exception):
-    """Something was asked for that the rules do not allow."""
+    """Something was asked for that the rules do not allow; `sentence` is what a person reads, if no other is given."""
 
     status = 400
+    sentence = N_("This cannot be done.")
 
     def __init__(self, message: str | None = None, **extra: Any) -> None:
-        self.message = message or (self.__doc__ or "").strip()
+        self.message = message or _(self.sentence)
         self.extra = extra
         super().__init__(self.message)
 
 
 class BadInput(DomainError):
-    """What was sent cannot be used."""
-
     status = 422
+    sentence = N_("What was sent cannot be used.")
 
 
 class SignInNeeded(DomainError):
-    """Sign in first, or send a valid bearer token."""
-
     status = 401
+    sentence = N_("Sign in first, or send a valid bearer token.")
 
 
 class NotAllowed(DomainError):
-    """Your roles do not allow this. Ask an admin of this installation for the role you need."""
-
     status = 403
+    sentence = N_("Your roles do not allow this. Ask an admin of this installation for the role you need.")
 
 
 class NotFound(DomainError):
-    """There is nothing here, or it is not yours to see. Check the address."""
-
     status = 404
+    sentence = N_("There is nothing here, or it is not yours to see. Check the address.")
 
 
 class Conflict(DomainError):
-    """Somebody was faster, or this was done already. Reload and look again."""
-
     status = 409
+    sentence = N_("Somebody was faster, or this was done already. Reload and look again.")
 
 
 class Gone(DomainError):
-    """The time to answer ran out and somebody else has this comparison now. Take the next one."""
-
     status = 410
+    sentence = N_("The time to answer ran out and somebody else has this comparison now. Take the next one.")
 
 
 class TooLarge(DomainError):
-    """This is more than Pairloop takes at once. Send it in smaller parts."""
-
     status = 413
+    sentence = N_("This is more than Pairloop takes at once. Send it in smaller parts.")
 
 
 class TooMany(DomainError):
-    """Too many attempts. Wait a few minutes and try again."""
-
     status = 429
+    sentence = N_("Too many attempts. Wait a few minutes and try again.")
 
 
 class Unavailable(DomainError):
-    """A part of Pairloop that this needs is not running. Try again in a minute."""
-
     status = 503
+    sentence = N_("A part of Pairloop that this needs is not running. Try again in a minute.")
+
+
+TITLES = (
+    *(
+        N_("Bad Request"),
+        N_("Unauthorized"),
+        N_("Forbidden"),
+        N_("Not Found"),
+        N_("Method Not Allowed"),
+        N_("Conflict"),
+    ),
+    *(N_("Gone"), N_("Content Too Large"), N_("Unprocessable Content"), N_("Too Many Requests")),
+    *(N_("Request Entity Too Large"), N_("Unprocessable Entity"), N_("Internal Server Error")),
+    N_("Service Unavailable"),
+)
+"""What Python calls the statuses; some have two names, by its version."""
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -109,15 +118,15 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def http_error(request: Request, error: HTTPException) -> Response:
-        sentence = NotFound.__doc__ if error.status_code == 404 else str(error.detail)
-        return _answer(request, error.status_code, (sentence or "").strip(), {})
+        sentence = _(NotFound.sentence) if error.status_code == 404 else str(error.detail)
+        return _answer(request, error.status_code, sentence, {})
 
     # A NUL byte, half of a surrogate pair, an id beyond 64 bits: nothing that a form or program of good will sends, so
     # it is answered once, here, instead of being looked for in every field.
     @app.exception_handler(DataError)
     @app.exception_handler(UnicodeEncodeError)
     def cannot_be_stored(request: Request, error: Exception) -> Response:
-        sentence = (
+        sentence = _(
             "What you sent holds a character or a number that cannot be stored, such as a NUL byte. "
             "Remove it and send it again."
         )
@@ -125,7 +134,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> Response:
-        sentence = (
+        sentence = _(
             "Something broke on our side; nothing you sent was half saved. Try again, and tell an admin if it stays."
         )
         response = _answer(request, 500, sentence, {})
@@ -151,4 +160,4 @@ def _answer(request: Request, status: int, sentence: str, extra: dict[str, Any])
         response = page(request, "_toast.html", {"sentence": sentence, "status": status}, status=status)
         response.headers["HX-Reswap"] = "none"
         return response
-    return page(request, "error.html", {"sentence": sentence, "status": status, "title": title}, status=status)
+    return page(request, "error.html", {"sentence": sentence, "status": status, "title": _(title)}, status=status)

@@ -14,15 +14,17 @@ from app.datasets import routes as datasets
 from app.errors import install_error_handlers
 from app.health import api as health
 from app.labeling import routes as labeling
+from app.languages import SpeakTheirLanguage
 from app.live_head import routes as live_head
 from app.projects import routes as projects
 from app.prompts import routes as prompts
+from app.quality import routes as quality
 from app.runs import live
 from app.runs import routes as runs
 from app.templating import ROOT
 from app.web_security import WebSecurity
 
-ROOMS = (accounts, projects, prompts, labeling, datasets, runs, checkpoints, live_head, chat)
+ROOMS = (accounts, projects, prompts, labeling, datasets, runs, checkpoints, live_head, chat, quality)
 
 
 @asynccontextmanager
@@ -46,6 +48,7 @@ def create_app() -> FastAPI:
         app.include_router(room.api)
     app.include_router(health)
     app.mount("/static", StaticFiles(directory=ROOT / "static"), name="static")
+    app.add_middleware(SpeakTheirLanguage)
     app.add_middleware(WebSecurity)
     install_error_handlers(app)
     return app

@@ -17,7 +17,7 @@ function toast(sentence) {
 }
 
 document.addEventListener("htmx:sendError", () =>
-  toast(toasts.dataset.offline || "No connection. What you did is still on this page; try again when you are back online."),
+  toast(toasts.dataset.offline),
 );
 
 document.addEventListener("submit", (event) => {

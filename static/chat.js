@@ -70,7 +70,7 @@ composer.addEventListener("submit", async (event) => {
     history.replaceState(null, "", composer.action);
     await read(chat, leave.signal);
   } catch (problem) {
-    if (problem.name !== "AbortError") toast(problem.message);
+    if (problem.name !== "AbortError") toast(problem instanceof TypeError ? toasts.dataset.offline : problem.message);
   } finally {
     busy(false);
   }
@@ -78,7 +78,7 @@ composer.addEventListener("submit", async (event) => {
 
 async function sentence(response) {
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  return page.querySelector(".lead")?.textContent || "That did not work. Try again in a minute.";
+  return page.querySelector(".lead")?.textContent || turns.dataset.broken;
 }
 
 async function read(chat, signal) {

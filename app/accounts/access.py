@@ -19,8 +19,10 @@ from fastapi import Depends, Request
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session, joinedload
 
+from app import languages
 from app.database import Transaction
 from app.errors import NotAllowed, NotFound, SignInNeeded
+from app.languages import _
 from app.models import ApiToken, LoginSession, Membership, Project, User, now
 
 COOKIE = "pairloop_session"
@@ -50,11 +52,12 @@ def signed_in_if_any(request: Request, session: Session) -> User | None:
     if person is None or person.deactivated_at is not None:
         return None
     request.state.person = person
+    languages.speak(person.language)
     return person
 
 
 def _by_bearer_token(request: Request, session: Session) -> User | None:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    scheme, _space, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         return None
     found = session.scalar(
@@ -95,7 +98,7 @@ def role(name: str) -> Callable[[User], User]:
 
     def guard(person: Person) -> User:
         if name not in person.roles:
-            raise NotAllowed(f"This needs the role {name}. Ask an admin to give it to you.")
+            raise NotAllowed(_("This needs the role {name}. Ask an admin to give it to you.").format(name=_(name)))
         return person
 
     return guard
@@ -126,7 +129,7 @@ def find_project(session: Session, person: User, slug: str, needed: str | None) 
     """Fetch and authorise in one call; `needed` None: anybody who may see it. Missing and hidden both say 404."""
     project = session.scalar(select(Project).where(Project.slug == slug))
     if project is None:
-        raise NotFound(f"There is no project {slug!r} that you may see.")
+        raise NotFound(_("There is no project {slug!r} that you may see.").format(slug=slug))
     return may(session, person, project, needed)
 
 
@@ -134,9 +137,11 @@ def may(session: Session, person: User, project: Project, needed: str | None) ->
     """What a guard checks, for nouns that found the project another way (an assignment's, a run's)."""
     roles = roles_in(session, person, project)
     if not roles and project.restricted:
-        raise NotFound(f"There is no project {project.slug!r} that you may see.")
+        raise NotFound(_("There is no project {slug!r} that you may see.").format(slug=project.slug))
     if needed is not None and needed not in roles:
-        raise NotAllowed(f"This needs the role {needed} in this project. Ask an admin to give it to you.")
+        raise NotAllowed(
+            _("This needs the role {needed} in this project. Ask an admin to give it to you.").format(needed=_(needed))
+        )
     return Access(person, project, frozenset(roles))
 
 

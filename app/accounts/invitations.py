@@ -10,17 +10,18 @@ from sqlalchemy.orm import Session
 from app.accounts.access import token_hash
 from app.accounts.people import checked_email, checked_roles, create_user
 from app.errors import BadInput, Gone, NotFound
+from app.languages import N_, _
 from app.models import ROLES, Invitation, User, now
 
 LASTS = timedelta(days=7)
-WORTHLESS = "This invitation was used, taken back, or is too old. Ask for a new one."
+WORTHLESS = N_("This invitation was used, taken back, or is too old. Ask for a new one.")
 
 
 def invite(session: Session, by: User | None, roles: Iterable[str], email: str = "") -> str:
     """A new invitation's token. Without an e-mail address the link is for whoever opens it."""
     wanted = checked_roles(roles)
     if not wanted:
-        raise BadInput("Choose at least one role for the person you invite.")
+        raise BadInput(_("Choose at least one role for the person you invite."))
     token = secrets.token_urlsafe(32)
     session.add(
         Invitation(
@@ -55,7 +56,7 @@ def revoke(session: Session, invitation_id: int) -> None:
     """Make an unused invitation worthless; doing it twice is fine."""
     invitation = session.get(Invitation, invitation_id)
     if invitation is None:
-        raise NotFound("There is no such invitation.")
+        raise NotFound(_("There is no such invitation."))
     if invitation.used_at is None:
         invitation.revoked_at = invitation.revoked_at or now()
 
@@ -72,7 +73,7 @@ def find(session: Session, token: str) -> Invitation:
     )
     # The first person's link is worth nothing once there is a first person, however they came.
     if invitation is None or (invitation.invited_by_id is None and has_first_person(session)):
-        raise Gone(WORTHLESS)
+        raise Gone(_(WORTHLESS))
     return invitation
 
 
@@ -81,7 +82,7 @@ def accept(session: Session, token: str, email: str, name: str, password: str) -
     invitation = find(session, token)
     session.refresh(invitation, with_for_update=True)
     if invitation.used_at is not None or invitation.revoked_at is not None:
-        raise Gone(WORTHLESS)
+        raise Gone(_(WORTHLESS))
     person = create_user(session, invitation.email or email, invitation.roles, password, name=name)
     invitation.used_at = now()
     invitation.used_by_id = person.id

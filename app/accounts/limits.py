@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.database import open_session
 from app.errors import TooMany
+from app.languages import N_, _, span
 from app.models import RateLimit, now
 
 KEPT = timedelta(days=1)
@@ -17,18 +18,19 @@ KEPT = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Limit:
-    """So many times in each window of this length; `what` completes "Too many attempts to …"."""
+    """So many times in each window of this length; `refusal` is said beyond that."""
 
     name: str
-    what: str
+    refusal: str
     times: int
     window: timedelta = timedelta(minutes=15)
 
 
-SIGN_IN_BY_EMAIL = Limit("sign-in e-mail", "sign in", 10)
+SIGN_IN = N_("Too many attempts to sign in. Try again in {span}.")
+SIGN_IN_BY_EMAIL = Limit("sign-in e-mail", SIGN_IN, 10)
 # Many people may share one address, behind an office's router or a proxy; right passwords do not count.
-SIGN_IN_BY_ADDRESS = Limit("sign-in address", "sign in", 100)
-PASSWORD_BY_PERSON = Limit("password person", "change the password", 10)
+SIGN_IN_BY_ADDRESS = Limit("sign-in address", SIGN_IN, 100)
+PASSWORD_BY_PERSON = Limit("password person", N_("Too many attempts to change the password. Try again in {span}."), 10)
 
 
 def hit(limit: Limit, key: str) -> None:
@@ -50,7 +52,8 @@ def hit(limit: Limit, key: str) -> None:
             _forget_old(session)
     if hits > limit.times:
         seconds = max(1, ceil((window_start + limit.window - now()).total_seconds()))
-        raise TooMany(f"Too many attempts to {limit.what}. Try again in {_span(seconds)}.", retry_after=seconds)
+        whole_minutes = ceil(seconds / 60) * 60
+        raise TooMany(_(limit.refusal).format(span=span(whole_minutes)), retry_after=seconds)
 
 
 def forgive(limit: Limit, key: str) -> None:
@@ -66,13 +69,6 @@ def forgive(limit: Limit, key: str) -> None:
 
 def _key(limit: Limit, key: str) -> str:
     return f"{limit.name} {key[:254]}"
-
-
-def _span(seconds: int) -> str:
-    if seconds < 60:
-        return "a minute"
-    minutes = ceil(seconds / 60)
-    return f"{minutes} minutes" if minutes > 1 else "a minute"
 
 
 def _forget_old(session: Session) -> None:

@@ -10,6 +10,7 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from app.errors import BadInput, Unavailable
+from app.languages import _
 from app.models import User
 
 SHORTEST, LONGEST = 8, 1000
@@ -28,7 +29,7 @@ def _at_the_door() -> Iterator[None]:
     One hash takes 19 MiB and tens of milliseconds; all of the web process's threads could otherwise wait here.
     """
     if not _queue.acquire(blocking=False):
-        raise Unavailable("Very many people are signing in at this moment. Try again in a few seconds.")
+        raise Unavailable(_("Very many people are signing in at this moment. Try again in a few seconds."))
     try:
         with _one_at_a_time:
             yield
@@ -39,9 +40,13 @@ def _at_the_door() -> Iterator[None]:
 def hash_password(password: str) -> str:
     """The argon2id hash of a new password; BadInput where it is too short or absurdly long."""
     if len(password) < SHORTEST:
-        raise BadInput(f"This password has {len(password)} characters. Choose one of at least {SHORTEST}.")
+        raise BadInput(
+            _("This password has {n} characters. Choose one of at least {shortest}.").format(
+                n=len(password), shortest=SHORTEST
+            )
+        )
     if len(password) > LONGEST:
-        raise BadInput(f"Choose a password of at most {LONGEST} characters.")
+        raise BadInput(_("Choose a password of at most {longest} characters.").format(longest=LONGEST))
     with _at_the_door():
         return _hasher.hash(password)
 

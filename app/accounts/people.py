@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from app.accounts.passwords import hash_password
 from app.accounts.sessions import sign_out_everywhere
 from app.errors import BadInput, Conflict, NotFound
+from app.languages import LANGUAGES, N_, _
 from app.models import ROLES, ApiToken, Invitation, LoginSession, User, now
 
-LAST_ADMIN = "This is the last admin. Give somebody else the role admin first."
+LAST_ADMIN = N_("This is the last admin. Give somebody else the role admin first.")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def by_id(session: Session, person_id: int) -> User:
     """The person with this id; raises NotFound."""
     person = session.get(User, person_id)
     if person is None:
-        raise NotFound("There is no such person.")
+        raise NotFound(_("There is no such person."))
     return person
 
 
@@ -57,7 +58,9 @@ def by_email(session: Session, email: str) -> User:
     """The person with this e-mail address, in whatever case; BadInput where there is none."""
     person = session.scalar(select(User).where(func.lower(User.email) == email.strip().lower()))
     if person is None:
-        raise BadInput(f"Nobody here has the e-mail address {email.strip()}. Invite them under People first.")
+        raise BadInput(
+            _("Nobody here has the e-mail address {email}. Invite them under People first.").format(email=email.strip())
+        )
     return person
 
 
@@ -66,23 +69,34 @@ def checked_roles(roles: Iterable[str]) -> list[str]:
     wanted = set(roles)
     unknown = sorted(wanted - set(ROLES))
     if unknown:
-        raise BadInput(f"There is no role {unknown[0]!r}. The roles are {', '.join(ROLES)}.")
+        raise BadInput(
+            _("There is no role {unknown!r}. The roles are {known}.").format(unknown=unknown[0], known=", ".join(ROLES))
+        )
     return [role for role in ROLES if role in wanted]
 
 
 def checked_name(name: str) -> str:
     """A name without blanks around it; BadInput where it is longer than a line."""
     if len(name.strip()) > 200:
-        raise BadInput("Choose a name of at most 200 characters.")
+        raise BadInput(_("Choose a name of at most 200 characters."))
     return " ".join(name.split())
+
+
+def choose_language(person: User, language: str) -> None:
+    """The language that a person reads the pages in, None for nothing chosen; BadInput where there is no such one."""
+    if language and language not in LANGUAGES:
+        raise BadInput(_("There is no such language here. Choose one of those on your page."))
+    person.language = language or None
 
 
 def checked_email(email: str) -> str:
     """An e-mail address in lower case; BadInput where it cannot be one."""
     email = email.strip().lower()
-    name, _, domain = email.partition("@")
+    name, _at, domain = email.partition("@")
     if not name or not domain or len(email) > 254 or any(character.isspace() for character in email):
-        raise BadInput(f"{email[:254]!r} is not an e-mail address. Write it like name@example.org.")
+        raise BadInput(
+            _("{email!r} is not an e-mail address. Write it like name@example.org.").format(email=email[:254])
+        )
     return email
 
 
@@ -102,7 +116,9 @@ def create_user(
         with session.begin_nested():
             session.add(person)
     except IntegrityError as taken:
-        raise BadInput(f"Somebody with the e-mail address {email} is here already. Sign in, or use another.") from taken
+        raise BadInput(
+            _("Somebody with the e-mail address {email} is here already. Sign in, or use another.").format(email=email)
+        ) from taken
     return person
 
 
@@ -143,4 +159,4 @@ def _keep_an_admin(session: Session, person: User) -> None:
         .with_for_update()
     ).all()
     if list(admins) == [person.id]:
-        raise Conflict(LAST_ADMIN)
+        raise Conflict(_(LAST_ADMIN))

@@ -11,8 +11,9 @@ from app.accounts.access import COOKIE, Person, anyone, signed_in_if_any, token_
 from app.accounts.people_pages import pages as people_pages
 from app.database import Transaction
 from app.errors import BadInput, TooMany
+from app.languages import LANGUAGES, _
 from app.models import User
-from app.templating import _, page
+from app.templating import page
 
 pages = APIRouter()
 pages.include_router(people_pages)
@@ -117,6 +118,7 @@ def _me(request: Request, session: Transaction, person: User, status: int = 200,
         "current_hash": token_hash(request.cookies.get(COOKIE, "")),
         "browser_name": sessions.browser_name,
         "tokens": tokens.open_tokens(session, person),
+        "languages": LANGUAGES,
         "new_token": None,
         "said": "",
         "problem": "",
@@ -131,6 +133,13 @@ def change_name(request: Request, session: Transaction, person: Person, name: Te
         person.name = people.checked_name(name)
     except BadInput as problem:
         return _me(request, session, person, problem.status, problem=problem.message, problem_with="name")
+    return RedirectResponse("/me", 303)
+
+
+@pages.post("/me/language")
+def change_language(session: Transaction, person: Person, language: Text = "") -> Response:
+    """In which language one reads the pages; empty: in the browser's."""
+    people.choose_language(person, language)
     return RedirectResponse("/me", 303)
 
 

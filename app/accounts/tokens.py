@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import token_hash
 from app.errors import BadInput, NotFound
+from app.languages import _
 from app.models import ApiToken, User, now
 
 SHOWN = 15
@@ -17,9 +18,9 @@ def create_token(session: Session, person: User, name: str) -> str:
     """A new token that may do what the person may. This is the only time it is seen."""
     name = name.strip()
     if not name:
-        raise BadInput("Give the token a name, such as the program that will use it.")
+        raise BadInput(_("Give the token a name, such as the program that will use it."))
     if len(name) > 100:
-        raise BadInput("Give the token a name of at most 100 characters.")
+        raise BadInput(_("Give the token a name of at most 100 characters."))
     token = "pairloop_" + secrets.token_urlsafe(32)
     session.add(ApiToken(user_id=person.id, name=name, prefix=token[:SHOWN], token_hash=token_hash(token)))
     session.flush()
@@ -41,6 +42,6 @@ def revoke(session: Session, person: User, token_id: int) -> ApiToken:
     """Make a person's own token worthless from now on; revoking twice is fine."""
     token = session.scalar(select(ApiToken).where(ApiToken.id == token_id, ApiToken.user_id == person.id))
     if token is None:
-        raise NotFound("You have no such token.")
+        raise NotFound(_("You have no such token."))
     token.revoked_at = token.revoked_at or now()
     return token

@@ -12,6 +12,7 @@ from app.chat import conversations
 from app.errors import Conflict
 from app.labeling import choices
 from app.labeling.comparisons import add_comparison, add_response, find_or_add_prompt
+from app.languages import _
 from app.models import Answer, Chat, Checkpoint, now
 
 # What the person may say, as (verdict, preferred, which answer the conversation goes on with).
@@ -63,7 +64,7 @@ def choose(session: Session, access: Access, chat_id: int, said: str) -> Chat:
     """
     chat = conversations.find(session, access, chat_id, lock=True)
     if chat.pending is None:
-        raise Conflict("There is nothing to choose here any more. Reload the page.")
+        raise Conflict(_("There is nothing to choose here any more. Reload the page."))
     verdict, preferred, number = CHOICES[said]
     answers, checkpoint_id = chat.pending["answers"], chat.pending["checkpoint"]
     if conversations.has_consented(session, access):
@@ -78,7 +79,7 @@ def _store(session: Session, access: Access, chat: Chat, verdict: str, preferred
     pending = chat.pending or {}
     messages = [{"role": turn["role"], "content": turn["content"]} for turn in chat.messages]
     checkpoint = session.get(Checkpoint, pending["checkpoint"]) if pending["checkpoint"] else None
-    prompt, _ = find_or_add_prompt(session, access.project, messages, sampled=False, source="chat")
+    prompt, _added = find_or_add_prompt(session, access.project, messages, sampled=False, source="chat")
     a, b = (
         add_response(
             session,

@@ -11,6 +11,7 @@ from app.accounts.access import Access
 from app.chat.gateway import LONGEST_ANSWER, Call
 from app.checkpoints.checkpoints import promoted
 from app.errors import BadInput, Conflict, NotFound
+from app.languages import _
 from app.models import Chat, ChatConsent, Checkpoint, now
 from app.models.policies import Sampling
 
@@ -39,7 +40,7 @@ def find(session: Session, access: Access, chat_id: int, *, lock: bool = False) 
     )
     chat = session.scalar(query.with_for_update() if lock else query)
     if chat is None:
-        raise NotFound("This conversation is not there. It may have been deleted; start a new one.")
+        raise NotFound(_("This conversation is not there. It may have been deleted; start a new one."))
     return chat
 
 
@@ -47,15 +48,19 @@ def say(session: Session, access: Access, chat_id: int | None, text: str, best_o
     """Add what the person said, in a new conversation where there is none yet; `best_of` is kept for the next ones."""
     text = text.strip()
     if not text or "\x00" in text:
-        raise BadInput("Write something first.")
+        raise BadInput(_("Write something first."))
     if len(text) > LONGEST_MESSAGE:
-        raise BadInput(f"This message has {len(text):,} characters; {LONGEST_MESSAGE:,} is the most. Shorten it.")
+        raise BadInput(
+            _("This message has {n:,} characters; {longest_message:,} is the most. Shorten it.").format(
+                n=len(text), longest_message=LONGEST_MESSAGE
+            )
+        )
     chat = find(session, access, chat_id, lock=True) if chat_id else None
     if chat is None:
         chat = Chat(project_id=access.project.id, user_id=access.person.id, messages=[])
         session.add(chat)
     if chat.pending:
-        raise Conflict("Choose one of the two answers first; then the conversation goes on.")
+        raise Conflict(_("Choose one of the two answers first; then the conversation goes on."))
     turn = {"role": "user", "content": text}
     # A message that got no answer (the engine was down) is replaced by the new attempt, not stacked up.
     earlier = chat.messages[:-1] if chat.messages and chat.messages[-1]["role"] == "user" else chat.messages

@@ -16,6 +16,7 @@ from app import engine
 from app.accounts.access import Access, find_project, visible_projects
 from app.checkpoints.checkpoints import promoted
 from app.errors import BadInput, NotFound, Unavailable
+from app.languages import _
 from app.models import Checkpoint, User
 from app.models.policies import Sampling
 
@@ -40,7 +41,7 @@ class Call:
 
 def find_model(session: Session, person: User, name: str) -> tuple[Access, Checkpoint | None]:
     """The project and checkpoint (None: the base model) that a name means; NotFound says what to write instead."""
-    slug, _, wanted = name.partition("@")
+    slug, _at, wanted = name.partition("@")
     access = find_project(session, person, slug, None)
     if wanted == "base":
         return access, None
@@ -110,7 +111,7 @@ class Stream:
                 if line.startswith("data: ") and line != "data: [DONE]":
                     yield {**json.loads(line.removeprefix("data: ")), "model": self.name}
         except httpx.HTTPError:
-            yield {"error": {"message": engine.DOWN}}
+            yield {"error": {"message": _(engine.DOWN)}}
         finally:
             await self.response.aclose()
             await self.client.aclose()
@@ -133,7 +134,7 @@ async def open_stream(call: Call) -> Stream:
             raise engine.refused(response.status_code, text, response.headers.get("content-type", ""))
     except httpx.HTTPError as problem:
         await client.aclose()
-        raise Unavailable(engine.DOWN) from problem
+        raise Unavailable(_(engine.DOWN)) from problem
     except BaseException:
         await client.aclose()
         raise

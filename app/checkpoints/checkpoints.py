@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.access import Access, may
 from app.errors import BadInput, Conflict, NotFound
+from app.languages import _
 from app.models import Assignment, Checkpoint, Comparison, Project, Promotion, Response, Run, User, now
 from app.queue import enqueue
 
@@ -69,7 +70,11 @@ def named(session: Session, project: Project, checkpoint_id: object, kind: str) 
     text = str(checkpoint_id)
     found = session.get(Checkpoint, int(text)) if text.isdecimal() and len(text) < 19 else None
     if found is None or found.project_id != project.id or found.kind != kind:
-        raise BadInput(f"This project has no {kind} checkpoint {text!r}. Its page of models lists what there is.")
+        raise BadInput(
+            _("This project has no {kind} checkpoint {text!r}. Its page of models lists what there is.").format(
+                kind=kind, text=text
+            )
+        )
     return found
 
 
@@ -97,7 +102,7 @@ def roll_back(session: Session, access: Access, kind: str) -> Checkpoint | None:
     _one_at_a_time(session, access.project.id)
     last = last_promotion(session, access.project.id, kind)
     if last is None:
-        raise Conflict("Nothing was promoted here yet, so there is nothing to go back to.")
+        raise Conflict(_("Nothing was promoted here yet, so there is nothing to go back to."))
     before = session.get(Checkpoint, last.previous_id) if last.previous_id else None
     if before is None or before.status != "promoted":
         _put_in_front(session, access, access.project.id, kind, before, None)
@@ -119,7 +124,9 @@ def find(session: Session, person: User, checkpoint_id: str) -> tuple[Access, Ch
     known = checkpoint_id.isdecimal() and len(checkpoint_id) < 19
     found = session.get(Checkpoint, int(checkpoint_id)) if known else None
     if found is None:
-        raise NotFound(f"There is no checkpoint {checkpoint_id!r} that you may see.")
+        raise NotFound(
+            _("There is no checkpoint {checkpoint_id!r} that you may see.").format(checkpoint_id=checkpoint_id)
+        )
     return may(session, person, session.get_one(Project, found.project_id), "operator"), found
 
 

@@ -9,6 +9,7 @@ from app.accounts.access import OperatorOf, Person, find_project, page_context
 from app.checkpoints import checkpoints, figures, lineage, scores
 from app.database import Transaction
 from app.errors import NotFound
+from app.languages import _
 from app.models import Checkpoint
 from app.templating import page
 
@@ -61,9 +62,11 @@ def retire(session: Transaction, access: OperatorOf, checkpoint_id: str) -> Resp
 
 
 def _of_project(session: Transaction, access: OperatorOf, checkpoint_id: str) -> Checkpoint:
-    _, found = checkpoints.find(session, access.person, checkpoint_id)
+    _access, found = checkpoints.find(session, access.person, checkpoint_id)
     if found.project_id != access.project.id:
-        raise NotFound(f"There is no checkpoint {checkpoint_id!r} in this project.")
+        raise NotFound(
+            _("There is no checkpoint {checkpoint_id!r} in this project.").format(checkpoint_id=checkpoint_id)
+        )
     return found
 
 

@@ -10,6 +10,7 @@ from app import engine
 from app.accounts.access import Access
 from app.checkpoints.checkpoints import promoted
 from app.errors import Conflict
+from app.languages import _
 from app.messages import conversation, response_text
 
 
@@ -32,7 +33,7 @@ def score(session: Session, access: Access, asked: Asked) -> dict[str, Any]:
     texts = [response_text(given, messages, f"{number}.") for number, given in enumerate(asked.responses, 1)]
     model = promoted(session, access.project.id, "reward")
     if model is None:
-        raise Conflict("This project has no promoted reward model yet. Train one, then ask again.")
+        raise Conflict(_("This project has no promoted reward model yet. Train one, then ask again."))
     with httpx.Client() as client:
         scores = engine.scores(client, model, messages, texts)
     return {"checkpoint": str(model.id), "scores": scores}

@@ -18,6 +18,7 @@ from app.datasets.filters import Filters
 from app.datasets.formats import FORMATS, features
 from app.datasets.layouts import LAYOUTS, Rationales
 from app.errors import BadInput, Conflict, NotFound
+from app.languages import _
 from app.models import FINISHED, Export, Project, Run, Snapshot, User, now
 from app.queue import enqueue
 
@@ -46,9 +47,13 @@ def request(session: Session, access: Access, layout: str, format: str, filters:
 def check_names(layout: str, format: str) -> None:
     """Raise BadInput where there is no such layout or format."""
     if layout not in LAYOUTS:
-        raise BadInput(f"There is no layout {layout!r}. Choose one of {', '.join(LAYOUTS)}.")
+        raise BadInput(
+            _("There is no layout {layout!r}. Choose one of {known}.").format(layout=layout, known=", ".join(LAYOUTS))
+        )
     if format not in FORMATS:
-        raise BadInput(f"There is no format {format!r}. Choose one of {', '.join(FORMATS)}.")
+        raise BadInput(
+            _("There is no format {format!r}. Choose one of {known}.").format(format=format, known=", ".join(FORMATS))
+        )
 
 
 def write(run_id: int, check: Check = lambda: None) -> str:
@@ -124,7 +129,7 @@ def find(session: Session, person: User, export_id: str, project: Project | None
     """
     known = session.get(Export, int(export_id)) if export_id.isdecimal() and len(export_id) < 19 else None
     if known is None or (project is not None and known.project_id != project.id):
-        raise NotFound(f"There is no export {export_id!r} that you may see.")
+        raise NotFound(_("There is no export {export_id!r} that you may see.").format(export_id=export_id))
     may(session, person, session.get_one(Project, known.project_id), "admin")
     return known
 

@@ -25,6 +25,7 @@ from app.datasets import answer_table, artifacts
 from app.datasets.filters import Filters
 from app.datasets.pseudonyms import pseudonym
 from app.errors import DomainError, NotFound
+from app.languages import N_, _
 from app.models import VERDICTS, Project, Snapshot, User, now
 
 ANSWERS = "answers.parquet"
@@ -34,9 +35,8 @@ HELD_AT_ONCE = 20_000
 
 
 class SnapshotDamaged(DomainError):
-    """A snapshot's files are not the ones that were written. Restore the artefact store from a backup."""
-
     status = 500
+    sentence = N_("A snapshot's files are not the ones that were written. Restore the artefact store from a backup.")
 
 
 def take(
@@ -93,7 +93,9 @@ def find(session: Session, project: Project, sha256: str) -> Snapshot:
     """A project's snapshot by its hash; NotFound where it has none."""
     found = session.scalar(select(Snapshot).where(Snapshot.project_id == project.id, Snapshot.sha256 == sha256))
     if found is None:
-        raise NotFound(f"This project has no snapshot {sha256!r}. Look it up on the exports page.")
+        raise NotFound(
+            _("This project has no snapshot {sha256!r}. Look it up on the exports page.").format(sha256=sha256)
+        )
     return found
 
 

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from app.accounts.access import Access
 from app.labeling import comparisons, leases, pauses, room
 from app.labeling.leases import Pair
+from app.languages import _
 from app.models import FINISHED, Answer, Assignment, Comparison, Prompt, Run
 from app.models.policies import Sampling
-from app.templating import _
 
 RECENT = 20
 """How many of the last answers the pace is taken from."""

@@ -4,40 +4,40 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.errors import BadInput
+from app.languages import N_, _
 from app.models import Answer
-from app.templating import _
 
 FLAGS = {
-    "harmful": _("Harmful"),
-    "wrong_language": _("Wrong language"),
-    "broken": _("Broken or cut off"),
-    "personal_data": _("Personal data"),
+    "harmful": N_("Harmful"),
+    "wrong_language": N_("Wrong language"),
+    "broken": N_("Broken or cut off"),
+    "personal_data": N_("Personal data"),
 }
 
 SKIP_REASONS = {
-    "too_long": _("Too long to read with care"),
-    "language": _("Not in a language I read well"),
-    "unclear": _("The prompt makes no sense"),
-    "upsetting": _("I would rather not read this"),
-    "other": _("Another reason"),
+    "too_long": N_("Too long to read with care"),
+    "language": N_("Not in a language I read well"),
+    "unclear": N_("The prompt makes no sense"),
+    "upsetting": N_("I would rather not read this"),
+    "other": N_("Another reason"),
 }
 
 # By how many steps of strength a project asks for: strength -> words for the left side, and for the right side.
 _BETTER = {
-    1: {1: (_("A better"), _("B better"))},
-    2: {2: (_("A better"), _("B better")), 1: (_("A slightly better"), _("B slightly better"))},
+    1: {1: (N_("A better"), N_("B better"))},
+    2: {2: (N_("A better"), N_("B better")), 1: (N_("A slightly better"), N_("B slightly better"))},
     3: {
-        3: (_("A much better"), _("B much better")),
-        2: (_("A better"), _("B better")),
-        1: (_("A slightly better"), _("B slightly better")),
+        3: (N_("A much better"), N_("B much better")),
+        2: (N_("A better"), N_("B better")),
+        1: (N_("A slightly better"), N_("B slightly better")),
     },
 }
 
 _OTHERWISE = {
-    "tie": _("About the same"),
-    "both_bad": _("Both bad"),
-    "skipped": _("Skipped"),
-    "cannot_judge": _("Cannot judge"),
+    "tie": N_("About the same"),
+    "both_bad": N_("Both bad"),
+    "skipped": N_("Skipped"),
+    "cannot_judge": N_("Cannot judge"),
 }
 
 

@@ -14,8 +14,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
 from app import queue
+from app.languages import _
 from app.models import DECISIVE, Answer, LiveHead, Project, Response
-from app.templating import _
 
 FEWEST = 20
 """From how many answers that prefer one response there is an estimate."""

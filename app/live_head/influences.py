@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, joinedload, undefer
 
 from app.accounts.access import Access, may
 from app.errors import BadInput, Conflict, NotFound
+from app.languages import _
 from app.live_head import heads, influence
 from app.live_head.heads import Head
 from app.live_head.influence import Terms
@@ -69,7 +70,7 @@ def find_response(session: Session, person: User, response_id: str) -> tuple[Acc
         select(Response).options(joinedload(Response.prompt), undefer(Response.features)).where(Response.id == number)
     )
     if response is None:
-        raise NotFound(f"There is no response {response_id!r} that you may see.")
+        raise NotFound(_("There is no response {response_id!r} that you may see.").format(response_id=response_id))
     project = session.get_one(Project, response.prompt.project_id)
     return may(session, person, project, "operator"), response
 
@@ -82,11 +83,15 @@ def explain(session: Session, access: Access, response: Response, left_out: Coll
     """
     row, head = _usable(session, access.project)
     if response.features_from != row.features_from or not response.features:
-        raise Conflict("The model has not read this response, so it has no score. Choose another one.")
+        raise Conflict(_("The model has not read this response, so it has no score. Choose another one."))
     features = heads.numbers(response.features)
     answers, terms = _terms(session, head)
     if unknown := sorted(set(left_out) - set(answers)):
-        raise BadInput(f"Answer {unknown[0]} did not teach the live head. Leave out one of those that it names.")
+        raise BadInput(
+            _("Answer {unknown} did not teach the live head. Leave out one of those that it names.").format(
+                unknown=unknown[0]
+            )
+        )
     terms, along = influence.spanned(terms, head.standard(features))
     moved = -influence.without_each(terms, along) / float(head.spread)
     score = float(head.scores(features))

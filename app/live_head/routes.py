@@ -8,6 +8,7 @@ from fastapi.responses import Response as HttpResponse
 from app.accounts.access import OperatorOf, Person, page_context
 from app.database import Transaction
 from app.errors import NotFound
+from app.languages import _
 from app.live_head import heads, influences
 from app.templating import page
 
@@ -36,7 +37,7 @@ def score_page(
     """`shown` names the answers that had a box, `counted` those whose box is ticked: a browser sends no other boxes."""
     found_in, response = influences.find_response(session, access.person, response_id)
     if found_in.project.id != access.project.id:
-        raise NotFound(f"There is no response {response_id!r} in this project.")
+        raise NotFound(_("There is no response {response_id!r} in this project.").format(response_id=response_id))
     found = influences.explain(session, access, response, set(shown) - set(counted))
     return page(request, "live_head/score.html", page_context(access, "runs") | {"found": found})
 

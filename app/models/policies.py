@@ -83,18 +83,22 @@ class Labeling(Policy):
     """What the label page asks: steps of strength (1 to 3), a rationale (off, optional, required), criteria by name.
 
     `repeats`: how many of the answers that surprised a reward model people are asked about again, at most, after it.
+    `order`: which pairs come first among equals, the oldest or those the live head is least sure about (uncertain).
     """
 
     strengths: int = 3
     rationale: str = "optional"
     criteria: list[str] = field(default_factory=list)
     repeats: int = 5
+    order: str = "oldest"
 
     def check(self) -> None:
         _whole(self.strengths, "strengths", 1, 3)
         _whole(self.repeats, "repeats", 0, 100)
         if self.rationale not in ("off", "optional", "required"):
             raise PolicyError(f"rationale must be off, optional or required, not {self.rationale!r}.")
+        if self.order not in ("oldest", "uncertain"):
+            raise PolicyError(f"order must be oldest or uncertain, not {self.order!r}.")
         if not isinstance(self.criteria, list) or not all(isinstance(name, str) and name for name in self.criteria):
             raise PolicyError("criteria must be a list of names, such as ['helpful', 'honest'].")
         if len(set(self.criteria)) != len(self.criteria) or len(self.criteria) > 12:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from app.errors import BadInput
+from app.languages import N_, _
 from app.models import Project
 from app.models.policies import Labeling, Retraining, Sampling
 from app.projects.schemas import ProjectChanges
@@ -12,25 +13,35 @@ from app.settings import settings
 
 Number = TypeVar("Number", int, float)
 
+# What a field is to hold, said where something else was typed.
+TEMPERATURE = N_("The temperature must be a number, such as 0.9, not {given!r}.")
+TOP_P = N_("Top-p must be a number, such as 0.9, not {given!r}.")
+MAX_TOKENS = N_("The longest answer must be a whole number, such as 3, not {given!r}.")
+STOCK = N_("How many pairs wait must be a whole number, such as 3, not {given!r}.")
+FULL_DISTRIBUTION = N_("The share of plain pairs must be a number, such as 0.9, not {given!r}.")
+LABELS = N_("How many answers a comparison needs must be a whole number, such as 3, not {given!r}.")
+STRENGTHS = N_("The steps of strength must be a whole number, such as 3, not {given!r}.")
+REPEATS = N_("How many surprising answers are asked again must be a whole number, such as 3, not {given!r}.")
+EVERY = N_("After how many answers training starts must be a whole number, such as 3, not {given!r}.")
+
 SAMPLING: dict[str, tuple[Callable[[str], Any], str]] = {
-    "temperature": (float, "The temperature"),
-    "top_p": (float, "Top-p"),
-    "max_tokens": (int, "The longest answer"),
-    "stock": (int, "How many pairs wait"),
-    "full_distribution": (float, "The share of plain pairs"),
+    "temperature": (float, TEMPERATURE),
+    "top_p": (float, TOP_P),
+    "max_tokens": (int, MAX_TOKENS),
+    "stock": (int, STOCK),
+    "full_distribution": (float, FULL_DISTRIBUTION),
 }
 
 
-def number(typed: str, kind: Callable[[str], Number], what: str) -> Number | None:
-    """The number somebody typed, None for nothing; BadInput with a sentence that begins with `what`."""
+def number(typed: str, kind: Callable[[str], Number], refusal: str) -> Number | None:
+    """The number somebody typed, None for nothing; BadInput with the refusal."""
     if not typed.strip():
         return None
     try:
         # A comma is how half of the world writes the point.
         return kind(typed.strip().replace(",", "."))
     except ValueError:
-        shape = "a whole number, such as 3" if kind is int else "a number, such as 0.9"
-        raise BadInput(f"{what} must be {shape}, not {typed.strip()[:40]!r}.") from None
+        raise BadInput(_(refusal).format(given=typed.strip()[:40])) from None
 
 
 def served_bases() -> list[str]:
@@ -58,16 +69,17 @@ def changes_from(form: Mapping[str, str]) -> ProjectChanges:
     """The changes that a filled-in settings form asks for; an empty field means the default."""
     return ProjectChanges(
         name=form.get("name", ""),
-        labels_per_comparison=number(form.get("labels_per_comparison", ""), int, "How many answers a comparison needs"),
-        sampling={name: number(form.get(name, ""), kind, what) for name, (kind, what) in SAMPLING.items()},
+        labels_per_comparison=number(form.get("labels_per_comparison", ""), int, LABELS),
+        sampling={name: number(form.get(name, ""), kind, refusal) for name, (kind, refusal) in SAMPLING.items()},
         labeling={
-            "strengths": number(form.get("strengths", ""), int, "The steps of strength"),
+            "strengths": number(form.get("strengths", ""), int, STRENGTHS),
             "rationale": form.get("rationale") or None,
-            "repeats": number(form.get("repeats", ""), int, "How many surprising answers are asked again"),
+            "order": form.get("order") or None,
+            "repeats": number(form.get("repeats", ""), int, REPEATS),
             "criteria": [line.strip() for line in form.get("criteria", "").splitlines() if line.strip()],
         },
         retraining={
-            "every": number(form.get("every", ""), int, "After how many answers training starts"),
+            "every": number(form.get("every", ""), int, EVERY),
             "cron": form.get("cron", "").strip() or None,
         },
         restricted=bool(form.get("restricted")),

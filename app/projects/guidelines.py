@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from app.errors import BadInput, NotFound
+from app.languages import _
 from app.models import GuidelineVersion, Project, User
 
 LONGEST = 20_000
@@ -50,7 +51,7 @@ def numbered(session: Session, project: Project, version: int) -> GuidelineVersi
         select(GuidelineVersion).where(GuidelineVersion.project_id == project.id, GuidelineVersion.version == version)
     )
     if found is None:
-        raise NotFound(f"These guidelines have no version {version}.")
+        raise NotFound(_("These guidelines have no version {version}.").format(version=version))
     return found
 
 
@@ -59,7 +60,9 @@ def write(session: Session, project: Project, text: str, by: User | None) -> Gui
     text = text.replace("\r\n", "\n").strip()
     if len(text) > LONGEST:
         raise BadInput(
-            f"These guidelines have {len(text):,} characters; at most {LONGEST:,} can be shown. Shorten them."
+            _("These guidelines have {n:,} characters; at most {longest:,} can be shown. Shorten them.").format(
+                n=len(text), longest=LONGEST
+            )
         )
     # Two who write at once get two versions, one after the other.
     session.execute(select(Project.id).where(Project.id == project.id).with_for_update())

@@ -9,9 +9,12 @@ from sqlalchemy.orm import Session
 
 from app.accounts.people import checked_roles
 from app.errors import BadInput, Conflict
+from app.languages import N_, _
 from app.models import Membership, Project, User
 
-LAST_ADMIN = "This is the last admin of a restricted project. Make another member admin first, or lift the restriction."
+LAST_ADMIN = N_(
+    "This is the last admin of a restricted project. Make another member admin first, or lift the restriction."
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def let_in(session: Session, project: Project, person: User, roles: Iterable[str
     """Give a person these roles in the project instead of the ones they had there."""
     wanted = checked_roles(roles)
     if not wanted:
-        raise BadInput("Choose at least one role, or remove the member.")
+        raise BadInput(_("Choose at least one role, or remove the member."))
     if "admin" not in wanted:
         _keep_an_admin(session, project, person)
     session.execute(
@@ -69,4 +72,4 @@ def _keep_an_admin(session: Session, project: Project, person: User) -> None:
     # Locked, so that two admins who remove each other in the same moment do not both succeed.
     session.refresh(project, with_for_update=True)
     if project.restricted and not has_admin(session, project, but=person):
-        raise Conflict(LAST_ADMIN)
+        raise Conflict(_(LAST_ADMIN))

@@ -4,21 +4,22 @@ import re
 import unicodedata
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app import engine
 from app.accounts.access import is_visible_to, roles_in
 from app.errors import BadInput, Conflict
-from app.models import DECISIVE, Answer, Comparison, Project, User, now
+from app.languages import N_, _
+from app.models import Comparison, Project, User, now
 from app.models.policies import Labeling, Policy, PolicyError, Retraining, Sampling
 from app.projects import guidelines, members
 from app.projects.schemas import NewProject, ProjectChanges
 
 POLICIES: dict[str, type[Policy]] = {"sampling": Sampling, "labeling": Labeling, "retraining": Retraining}
 TAKEN_BY_PAGES = ("new",)
-FIXED_BASE = (
+FIXED_BASE = N_(
     "The base model of a project cannot be changed, because its answers and checkpoints belong to it. "
     "Make a new project for another base model."
 )
@@ -46,7 +47,7 @@ def change(session: Session, person: User, project: Project, changes: ProjectCha
     session.refresh(project, with_for_update=True)
     sent = changes.model_dump(exclude_unset=True)
     if sent.get("base_model") not in (None, project.base_model):
-        raise BadInput(FIXED_BASE)
+        raise BadInput(_(FIXED_BASE))
     # Everything is checked before anything changes: a page that shows a mistake answers with the old project.
     name = project.name if changes.name is None else _checked_name(changes.name)
     labels = project.labels_per_comparison
@@ -55,9 +56,12 @@ def change(session: Session, person: User, project: Project, changes: ProjectCha
     policies = {name: _merged(getattr(project, name), sent[name], name) for name in POLICIES if name in sent}
     if changes.guidelines is not None:
         guidelines.write(session, project, changes.guidelines, person)
+    chosen_before = Labeling.from_json(project.labeling).order == "uncertain"
     project.name = name
     for policy, chosen in policies.items():
         setattr(project, policy, chosen)
+    if chosen_before and Labeling.from_json(project.labeling).order == "oldest":
+        _forget_uncertainty(session, project)
     if labels != project.labels_per_comparison:
         project.labels_per_comparison = labels
         _complete_what_is_enough(session, project)
@@ -94,21 +98,25 @@ def _add_with_slug(session: Session, project: Project) -> None:
         except IntegrityError:
             # Somebody took the same address in this moment; the next number is free.
             continue
-    raise Conflict(f"Several projects called {project.name!r} were made at once. Choose another name.")
+    raise Conflict(
+        _("Several projects called {name!r} were made at once. Choose another name.").format(name=project.name)
+    )
 
 
 def _checked_name(name: str) -> str:
     name = " ".join(name.split())
     if not name:
-        raise BadInput("Give the project a name.")
+        raise BadInput(_("Give the project a name."))
     if len(name) > 100:
-        raise BadInput("Choose a name of at most 100 characters for the project.")
+        raise BadInput(_("Choose a name of at most 100 characters for the project."))
     return name
 
 
 def _checked_labels(number: int) -> int:
     if not 1 <= number <= 50:
-        raise BadInput(f"labels_per_comparison must be a whole number from 1 to 50, not {number}.")
+        raise BadInput(
+            _("labels_per_comparison must be a whole number from 1 to 50, not {number}.").format(number=number)
+        )
     return number
 
 
@@ -132,15 +140,20 @@ def _restrict(session: Session, person: User, project: Project, restricted: bool
 
 def _complete_what_is_enough(session: Session, project: Project) -> None:
     """Complete the waiting comparisons that have as many labels as are asked for now."""
-    enough = (
-        select(Answer.comparison_id)
-        .where(Answer.project_id == project.id, Answer.verdict.in_(DECISIVE))
-        .group_by(Answer.comparison_id)
-        .having(func.count() >= project.labels_per_comparison)
-    )
+    waiting = (Comparison.project_id == project.id, Comparison.status == "waiting")
     session.execute(
         update(Comparison)
-        .where(Comparison.project_id == project.id, Comparison.status == "waiting", Comparison.id.in_(enough))
+        .where(*waiting, Comparison.counted >= project.labels_per_comparison)
         .values(status="complete")
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _forget_uncertainty(session: Session, project: Project) -> None:
+    """Let pairs wait oldest first again."""
+    session.execute(
+        update(Comparison)
+        .where(Comparison.project_id == project.id, Comparison.uncertainty.is_not(None))
+        .values(uncertainty=None)
         .execution_options(synchronize_session=False)
     )

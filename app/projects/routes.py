@@ -12,7 +12,7 @@ from app.accounts.access import Access, Admin, AdminOf, MemberOf, Person, page_c
 from app.database import Transaction
 from app.errors import BadInput
 from app.projects import guidelines, projects, standing
-from app.projects.forms import number, served_bases
+from app.projects.forms import EVERY, LABELS, number, served_bases
 from app.projects.schemas import NewProject, ProjectChanges, ProjectList, ShownProject
 from app.projects.settings_page import pages as settings_pages
 from app.runs import live_page, loop
@@ -61,13 +61,13 @@ def create_project(
         "every": every,
     }
     try:
-        labels = number(labels_per_comparison, int, "How many answers a comparison needs")
+        labels = number(labels_per_comparison, int, LABELS)
         new = NewProject(
             name=name,
             base_model=base_model,
             guidelines=guidelines,
             labels_per_comparison=1 if labels is None else labels,
-            retraining={"every": number(every, int, "After how many answers training starts")},
+            retraining={"every": number(every, int, EVERY)},
         )
         project = projects.create(session, admin, new)
     except BadInput as problem:

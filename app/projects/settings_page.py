@@ -37,6 +37,7 @@ class Typed(BaseModel):
     rationale: str = ""
     criteria: str = ""
     repeats: str = ""
+    order: str = ""
     every: str = ""
     cron: str = ""
     restricted: str = ""

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import Access
 from app.errors import BadInput, NotFound
+from app.languages import _
 from app.models import Project, Run, now
 from app.prompts import bodies, comparisons, prompts
 from app.prompts.bodies import Entry
@@ -25,7 +26,7 @@ LONGEST_KEPT = 10_000
 def bring(session: Session, access: Access, what: str, file: IO[bytes], name: str, kind: str) -> Run:
     """Take in what a person pasted or chose, and keep what came of it; `name` is the file's, "" for a paste."""
     if what not in WHAT:
-        raise BadInput(f"Bring in prompts or comparisons, not {what!r}.")
+        raise BadInput(_("Bring in prompts or comparisons, not {what!r}.").format(what=what))
     began = now()
     source = plain_name(name) or "pasted"
     entries = bodies.recognised(file, kind) if what == "prompts" else bodies.entries(file)
@@ -52,7 +53,7 @@ def find(session: Session, project: Project, run_id: int) -> Run:
     """A project's import; NotFound where there is none of this number."""
     run = session.scalar(select(Run).where(Run.id == run_id, Run.project_id == project.id, Run.kind == "import"))
     if run is None:
-        raise NotFound("There is no such import in this project.")
+        raise NotFound(_("There is no such import in this project."))
     return run
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.accounts import abilities
 from app.errors import BadInput
 from app.labeling.comparisons import is_holdout, prompt_hash
+from app.languages import _
 from app.messages import check_text, conversation
 from app.models import Assignment, Comparison, Project, Prompt, now
 from app.prompts.bodies import Entry
@@ -108,7 +109,7 @@ def _row(entry: Entry, source: str) -> dict[str, Any]:
     if isinstance(value, str):
         value = {"prompt": value}
     if not isinstance(value, dict):
-        raise BadInput('A prompt must be a text or an object with "prompt" or "messages".')
+        raise BadInput(_('A prompt must be a text or an object with "prompt" or "messages".'))
     given = value["messages"] if "messages" in value else value.get("prompt")
     messages = conversation(given)
     hash = prompt_hash(messages)
@@ -122,11 +123,15 @@ def labels_of(value: dict[str, Any], source: str) -> dict[str, Any]:
     """
     tags, priority = value.get("tags"), value.get("priority")
     if tags is not None and (not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags)):
-        raise BadInput('tags must be a list of texts, such as ["short", "science"].')
+        raise BadInput(_('tags must be a list of texts, such as ["short", "science"].'))
     if priority is not None and (
         isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > HIGHEST_PRIORITY
     ):
-        raise BadInput(f"priority must be a whole number up to {HIGHEST_PRIORITY:,}; higher ones come first.")
+        raise BadInput(
+            _("priority must be a whole number up to {highest_priority:,}; higher ones come first.").format(
+                highest_priority=HIGHEST_PRIORITY
+            )
+        )
     named = value.get("source")
     return {
         "tags": list(dict.fromkeys(check_text(tag, "A tag").strip() for tag in tags or ())),

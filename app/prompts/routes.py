@@ -12,6 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 from app.accounts.access import Access, AdminOf, page_context
 from app.database import Transaction
 from app.errors import BadInput, TooLarge
+from app.languages import _
 from app.prompts import bodies, comparisons, imports, prompts
 from app.prompts.bodies import Body
 from app.templating import page
@@ -90,7 +91,7 @@ def bring_prompts(
         elif typed["text"].strip():
             run = imports.bring(session, access, typed["what"], io.BytesIO(typed["text"].encode()), "", typed["kind"])
         else:
-            raise BadInput("Paste something or choose a file first.")
+            raise BadInput(_("Paste something or choose a file first."))
     except (BadInput, TooLarge) as refused:
         values = {"problem": refused.message, "typed": typed}
         return _page(request, access, session, values, status=refused.status)
@@ -109,7 +110,7 @@ async def ticked(request: Request) -> list[int]:
     """The numbers of the ticked prompts; raises BadInput where none is."""
     chosen = [int(str(id)) for id in (await request.form()).getlist("chosen") if str(id).isdecimal()]
     if not chosen:
-        raise BadInput("Tick one or more prompts first.")
+        raise BadInput(_("Tick one or more prompts first."))
     return chosen
 
 

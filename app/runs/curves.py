@@ -4,46 +4,46 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from app.languages import N_, _
 from app.models import RunMetric
-from app.templating import _
 
 WIDTH, HEIGHT = 320, 132
 LEFT, RIGHT, TOP, BOTTOM = 6, 70, 20, 20
 MOST_POINTS = 240
 
 TITLES = {
-    "loss": _("Loss"),
-    "nll": _("Loss on unseen prompts"),
-    "grad_norm": _("Length of the gradient"),
-    "loss_heldout": _("Loss on unseen choices"),
-    "accuracy": _("Accuracy"),
-    "accuracy_heldout": _("Accuracy on unseen choices"),
-    "margin": _("Lead of the preferred answer, nats"),
-    "margin_heldout": _("The same on unseen choices"),
-    "reward": _("Reward after the price of KL"),
-    "score": _("Score by the reward model"),
-    "reward_heldout": _("Reward on held-out prompts"),
-    "kl": _("KL to the base model, nats per answer"),
-    "kl_heldout": _("KL on held-out prompts"),
-    "kl_k3": _("KL, by the low-variance estimate"),
-    "beta": _("Price of a nat of KL"),
-    "length": _("Length, tokens"),
-    "length_heldout": _("Length on held-out prompts"),
-    "entropy": _("Entropy, nats per token"),
-    "eos_rate": _("Answers that came to their end"),
-    "eos_heldout": _("The same on held-out prompts"),
-    "distinct_heldout": _("Share of different word pairs"),
-    "clip_fraction": _("Share of clipped tokens"),
-    "explained_variance": _("Explained variance of the value"),
-    "ratio_max": _("Largest change of a probability"),
-    "tokens_per_s": _("Tokens per second"),
-    "rss_mb": _("Memory, MB"),
-    "first_ratio": _("Probability ratio before the first step"),
-    "sampler_gap": _("Gap between sampler and trainer, nats"),
-    "reference_gap": _("Gap between fresh policy and base model, nats"),
-    "mask_gap": _("Tokens that the mask counts wrongly"),
-    "steps_skipped": _("Steps left out"),
-    "tokens": _("Tokens drawn"),
+    "loss": N_("Loss"),
+    "nll": N_("Loss on unseen prompts"),
+    "grad_norm": N_("Length of the gradient"),
+    "loss_heldout": N_("Loss on unseen choices"),
+    "accuracy": N_("Accuracy"),
+    "accuracy_heldout": N_("Accuracy on unseen choices"),
+    "margin": N_("Lead of the preferred answer, nats"),
+    "margin_heldout": N_("The same on unseen choices"),
+    "reward": N_("Reward after the price of KL"),
+    "score": N_("Score by the reward model"),
+    "reward_heldout": N_("Reward on held-out prompts"),
+    "kl": N_("KL to the base model, nats per answer"),
+    "kl_heldout": N_("KL on held-out prompts"),
+    "kl_k3": N_("KL, by the low-variance estimate"),
+    "beta": N_("Price of a nat of KL"),
+    "length": N_("Length, tokens"),
+    "length_heldout": N_("Length on held-out prompts"),
+    "entropy": N_("Entropy, nats per token"),
+    "eos_rate": N_("Answers that came to their end"),
+    "eos_heldout": N_("The same on held-out prompts"),
+    "distinct_heldout": N_("Share of different word pairs"),
+    "clip_fraction": N_("Share of clipped tokens"),
+    "explained_variance": N_("Explained variance of the value"),
+    "ratio_max": N_("Largest change of a probability"),
+    "tokens_per_s": N_("Tokens per second"),
+    "rss_mb": N_("Memory, MB"),
+    "first_ratio": N_("Probability ratio before the first step"),
+    "sampler_gap": N_("Gap between sampler and trainer, nats"),
+    "reference_gap": N_("Gap between fresh policy and base model, nats"),
+    "mask_gap": N_("Tokens that the mask counts wrongly"),
+    "steps_skipped": N_("Steps left out"),
+    "tokens": N_("Tokens drawn"),
 }
 FIRST = (
     *("reward", "score", "reward_heldout", "kl", "kl_heldout"),
@@ -95,7 +95,7 @@ def _curve(name: str, rows: Sequence[RunMetric]) -> Curve | None:
     if len(points) < 2:
         return None
     lows, highs = dict(_points(f"{name}_low", rows)), dict(_points(f"{name}_high", rows))
-    values = [*(y for _, y in points), *lows.values(), *highs.values()]
+    values = [*(y for _step, y in points), *lows.values(), *highs.values()]
     low, high = min(values), max(values)
     first, last = points[0][0], points[-1][0]
 
@@ -107,11 +107,11 @@ def _curve(name: str, rows: Sequence[RunMetric]) -> Curve | None:
         share = (value - low) / (high - low) if high > low else 0.5
         return TOP + (1 - share) * (HEIGHT - TOP - BOTTOM)
 
-    banded = [step for step, _ in points if step in lows and step in highs]
+    banded = [step for step, _value in points if step in lows and step in highs]
     outline = [(step, highs[step]) for step in banded] + [(step, lows[step]) for step in reversed(banded)]
     return Curve(
         name=name,
-        title=TITLES.get(name, name.replace("_", " ")),
+        title=_(TITLES.get(name, name.replace("_", " "))),
         line=_path([(x(step), y(value)) for step, value in points]),
         band=_path([(x(step), y(value)) for step, value in outline]) + "Z" if len(banded) > 1 else "",
         points=points,

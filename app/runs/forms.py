@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from app.languages import _
 from app.runs.hyper import HYPER
 from app.runs.steps import AFTER
 
@@ -29,12 +30,13 @@ class Setting:
 def settings_of(kind: str, base_model: str) -> list[Setting]:
     """What can be set in a training run of this kind, with the standard preset's values."""
     usual = HYPER[kind].preset(base_model)
+    sentences = {one.name: one.metadata["description"] for one in fields(HYPER[kind])}
     return [
         Setting(
             name=f"{kind}.{one.name}",
             label=_label(one.name),
             usual=str(getattr(usual, one.name)),
-            description=one.metadata["description"],
+            description=_(sentences[one.name]),
             choices=one.metadata.get("choices", ()),
             whole=one.type is int,
         )

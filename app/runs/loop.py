@@ -8,11 +8,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.checkpoints import checkpoints
+from app.languages import _
 from app.live_head import heads
 from app.models import DECISIVE, Answer, Assignment, Checkpoint, Comparison, Project, Prompt, Run, now
 from app.models.policies import Retraining, Sampling
 from app.runs import due, steps
-from app.templating import _
 
 UNDER_WAY = ("queued", "running")
 
@@ -86,7 +86,7 @@ def _next(session: Session, project: Project, under_way: list[Run], waiting: int
     training = [run for run in under_way if run.kind != "chain"]
     if training:
         run = next((run for run in training if run.status == "running"), training[0])
-        return _("{what}: {message}").format(what=_upper(steps.NAMES[run.kind]), message=run.message)
+        return f"{_upper(_(steps.NAMES[run.kind]))}: {run.message}"
     if (stopped := _stopped_chain(session, project)) is not None and new == 0:
         return stopped
     if answers == 0:

@@ -12,44 +12,49 @@ from app.accounts.access import Access, OperatorOf, page_context
 from app.checkpoints import checkpoints, figures
 from app.database import Transaction
 from app.errors import BadInput, NotFound
+from app.languages import N_, _, span
 from app.models import FINISHED, Run, User
 from app.runs import curves, forms, live_page, loop, metrics, runs, samples
-from app.templating import _, environment, page
+from app.templating import environment, page
 
 pages = APIRouter(prefix="/projects/{slug}/runs")
 
 KINDS = {
-    "sample": _("Sampling"),
-    "reward": _("Reward model"),
-    "ppo": _("PPO"),
-    "dpo": _("DPO"),
-    "evaluate": _("Evaluation"),
-    "chain": _("Chain"),
-    "import": _("Import"),
-    "export": _("Export"),
+    "sample": N_("Sampling"),
+    "reward": N_("Reward model"),
+    "ppo": N_("PPO"),
+    "dpo": N_("DPO"),
+    "evaluate": N_("Evaluation"),
+    "chain": N_("Chain"),
+    "import": N_("Import"),
+    "export": N_("Export"),
 }
 TRIGGERS = {
-    "person": _("a person"),
-    "labels": _("new labels"),
-    "cron": _("its time"),
-    "chain": _("its chain"),
-    "stock": _("a low stock"),
+    "person": N_("a person"),
+    "labels": N_("new labels"),
+    "cron": N_("its time"),
+    "chain": N_("its chain"),
+    "stock": N_("a low stock"),
 }
 FORMS = {
     "chain": (
-        _("The whole chain"),
-        _("Reward model, PPO, evaluation, promotion if the gates pass, new pairs."),
-        _("Start the chain"),
+        N_("The whole chain"),
+        N_("Reward model, PPO, evaluation, promotion if the gates pass, new pairs."),
+        N_("Start the chain"),
     ),
-    "sample": (_("Pairs"), _("The policy in use writes two answers to each prompt."), _("Write pairs")),
-    "reward": (_("Reward model"), _("Learn from all answers which one people prefer."), _("Train reward model")),
-    "ppo": (_("Policy"), _("Let the reward model guide the policy. It stays a candidate."), _("Train policy with PPO")),
+    "sample": (N_("Pairs"), N_("The policy in use writes two answers to each prompt."), N_("Write pairs")),
+    "reward": (N_("Reward model"), N_("Learn from all answers which one people prefer."), N_("Train reward model")),
+    "ppo": (
+        N_("Policy"),
+        N_("Let the reward model guide the policy. It stays a candidate."),
+        N_("Train policy with PPO"),
+    ),
     "dpo": (
-        _("Policy, without a reward model"),
-        _("Learn from all answers directly (DPO), to compare with PPO. It stays a candidate."),
-        _("Train policy with DPO"),
+        N_("Policy, without a reward model"),
+        N_("Learn from all answers directly (DPO), to compare with PPO. It stays a candidate."),
+        N_("Train policy with DPO"),
     ),
-    "evaluate": (_("Evaluation"), _("Compare a candidate with the policy in use."), _("Evaluate candidate")),
+    "evaluate": (N_("Evaluation"), N_("Compare a candidate with the policy in use."), N_("Evaluate candidate")),
 }
 
 
@@ -130,7 +135,7 @@ def _fragment(template: str, values: dict[str, Any]) -> str:
 def _of_project(session: Session, access: Access, run_id: str) -> Run:
     run = runs.find(session, access.person, run_id)
     if run.project_id != access.project.id:
-        raise NotFound(f"There is no run {run_id!r} in this project.")
+        raise NotFound(_("There is no run {run_id!r} in this project.").format(run_id=run_id))
     return run
 
 
@@ -140,8 +145,8 @@ def _of_all(session: Session, access: Access, before: int | None = None) -> dict
         "loop_state": loop.of(session, access.project),
         "listed": listed,
         "older": listed[-1].id if len(listed) == runs.PAGE else None,
-        "kinds": KINDS,
-        "triggers": TRIGGERS,
+        "kinds": {kind: _(name) for kind, name in KINDS.items()},
+        "triggers": {trigger: _(name) for trigger, name in TRIGGERS.items()},
     }
 
 
@@ -152,10 +157,10 @@ def _forms(
     shown = [
         {
             "kind": kind,
-            "title": FORMS[kind][0],
-            "about": FORMS[kind][1],
-            "button": FORMS[kind][2],
-            "settings": [(KINDS[step], forms.settings_of(step, base)) for step in forms.STEPS[kind]],
+            "title": _(FORMS[kind][0]),
+            "about": _(FORMS[kind][1]),
+            "button": _(FORMS[kind][2]),
+            "settings": [(_(KINDS[step]), forms.settings_of(step, base)) for step in forms.STEPS[kind]],
         }
         for kind in forms.STARTED
     ]
@@ -183,19 +188,9 @@ def _of_one(session: Session, access: Access, run: Run) -> dict[str, Any]:
         "phases": [curves.of(phase, group) for phase, group in metrics.by_phase(rows).items()],
         "samples": samples.shown(run.samples),
         "figures_named": figures.named(run.result.get("metrics", {})),
-        "left": _span(left) if left is not None else None,
-        "took": _span(took) if took is not None else None,
+        "left": span(left) if left is not None else None,
+        "took": span(took) if took is not None else None,
         "person_name": (person.name or person.email) if person else None,
-        "kinds": KINDS,
-        "triggers": TRIGGERS,
+        "kinds": {kind: _(name) for kind, name in KINDS.items()},
+        "triggers": {trigger: _(name) for trigger, name in TRIGGERS.items()},
     }
-
-
-def _span(seconds: float) -> str:
-    """A length of time in the unit that people would say it in."""
-    for size, one, many in ((3600, _("1 hour"), _("{n} hours")), (60, _("1 minute"), _("{n} minutes"))):
-        if seconds >= 0.95 * size:
-            n = round(seconds / size)
-            return one if n == 1 else many.format(n=n)
-    n = max(1, round(seconds))
-    return _("1 second") if n == 1 else _("{n} seconds").format(n=n)

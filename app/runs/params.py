@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from app import engine
 from app.checkpoints import checkpoints
 from app.errors import BadInput
+from app.languages import _
 from app.models import DECISIVE, Answer, Project, Prompt
 from app.runs.hyper import HYPER
 from app.runs.steps import AFTER, NAMES
@@ -30,16 +31,16 @@ def checked(session: Session, project: Project, kind: str, params: dict[str, Any
     """The parameters as they are kept; raises BadInput for what is unknown, wrong or cannot work."""
     _check_names(kind, params)
     if "force" in params and not isinstance(params["force"], bool):
-        raise BadInput("force must be true or false.")
+        raise BadInput(_("force must be true or false."))
     seed = params.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise BadInput(f"seed must be a whole number of at least 0, not {seed!r}.")
+        raise BadInput(_("seed must be a whole number of at least 0, not {seed!r}.").format(seed=seed))
     if kind == "sample":
         _check_sample(session, project, params)
     elif kind == "chain":
         chosen = params.get("hyper", {})
         if not isinstance(chosen, dict) or not set(chosen) <= set(AFTER):
-            raise BadInput('A chain\'s hyper is an object of settings by step, such as {"ppo": {"updates": 8}}.')
+            raise BadInput(_('A chain\'s hyper is an object of settings by step, such as {"ppo": {"updates": 8}}.'))
         for step in AFTER:
             _check_hyper(step, project, {**params, "hyper": chosen.get(step, {})})
     else:
@@ -57,21 +58,22 @@ def hyper_of(kind: str, base_model: str, params: dict[str, Any]) -> Hyper:
         preset = HYPER[kind].preset(base_model, params.get("preset", "standard"))
         return HYPER[kind].from_json({**preset.to_json(), **params.get("hyper", {})}, base_model)
     except ValueError as problem:
-        raise BadInput(f"{NAMES[kind][0].upper()}{NAMES[kind][1:]}: {problem}") from problem
+        step = _(NAMES[kind])
+        raise BadInput(f"{step[0].upper()}{step[1:]}: {problem}") from problem
 
 
 def _check_names(kind: str, params: dict[str, Any]) -> None:
     for name in params:
         if name not in PARAMS[kind]:
-            raise BadInput(
-                f"A {kind} run has no parameter {name!r}; it has {', '.join(sorted(PARAMS[kind]))}. "
-                "Settings of the training itself go into hyper."
+            sentence = _(
+                "A {kind} run has no parameter {name!r}; it has {known}. Settings of the training itself go into hyper."
             )
+            raise BadInput(sentence.format(kind=kind, name=name, known=", ".join(sorted(PARAMS[kind]))))
 
 
 def _check_hyper(kind: str, project: Project, params: dict[str, Any]) -> None:
     if not isinstance(params.get("hyper", {}), dict):
-        raise BadInput('hyper must be an object, such as {"updates": 8}.')
+        raise BadInput(_('hyper must be an object, such as {"updates": 8}.'))
     hyper_of(kind, project.base_model, params)
 
 
@@ -81,16 +83,20 @@ def _check_sample(session: Session, project: Project, params: dict[str, Any]) ->
     if wanted is not None and (
         isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= MOST_COMPARISONS
     ):
-        raise BadInput(f"comparisons must be a whole number from 1 to {MOST_COMPARISONS}, not {wanted!r}.")
+        raise BadInput(
+            _("comparisons must be a whole number from 1 to {most_comparisons}, not {wanted!r}.").format(
+                most_comparisons=MOST_COMPARISONS, wanted=wanted
+            )
+        )
     sampled = select(Prompt.id).where(Prompt.project_id == project.id, Prompt.sampled, Prompt.withdrawn_at.is_(None))
     if session.scalar(sampled.limit(1)) is None:
-        raise BadInput("This project has no prompts to sample. Bring prompts in first.")
+        raise BadInput(_("This project has no prompts to sample. Bring prompts in first."))
 
 
 def _check_answers(session: Session, project: Project) -> None:
     decisive = select(Answer.id).where(Answer.project_id == project.id, Answer.verdict.in_(DECISIVE))
     if session.scalar(decisive.limit(1)) is None:
-        raise BadInput("There is nothing to learn from yet. Label some pairs first.")
+        raise BadInput(_("There is nothing to learn from yet. Label some pairs first."))
 
 
 def _parents(session: Session, project: Project, kind: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +105,7 @@ def _parents(session: Session, project: Project, kind: str, params: dict[str, An
     if "reward" in params:
         found["reward"] = str(checkpoints.named(session, project, params["reward"], "reward").id)
     elif checkpoints.promoted(session, project.id, "reward") is None:
-        raise BadInput("There is no reward model in use yet. Train one first, or start the whole chain.")
+        raise BadInput(_("There is no reward model in use yet. Train one first, or start the whole chain."))
     if kind == "evaluate":
         candidate = (
             checkpoints.named(session, project, params["checkpoint"], "policy")
@@ -107,6 +113,6 @@ def _parents(session: Session, project: Project, kind: str, params: dict[str, An
             else checkpoints.newest_candidate(session, project.id, "policy")
         )
         if candidate is None:
-            raise BadInput("There is no candidate to evaluate. Train a policy with PPO or DPO first.")
+            raise BadInput(_("There is no candidate to evaluate. Train a policy with PPO or DPO first."))
         found["checkpoint"] = str(candidate.id)
     return found

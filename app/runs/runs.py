@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import may
 from app.errors import BadInput, Conflict, NotFound
+from app.languages import _
 from app.models import FINISHED, Project, Run, User, now
 from app.runs import fence, live, steps
 from app.runs.params import PARAMS, checked
@@ -25,9 +26,13 @@ def start(
 ) -> Run:
     """Begin a run; it works as soon as a worker is free. Raises BadInput with a sentence where it could not work."""
     if kind not in PARAMS:
-        raise BadInput(f"A run of kind {kind!r} cannot be started here. Choose one of {', '.join(PARAMS)}.")
+        raise BadInput(
+            _("A run of kind {kind!r} cannot be started here. Choose one of {known}.").format(
+                kind=kind, known=", ".join(PARAMS)
+            )
+        )
     if project.archived_at is not None:
-        raise BadInput("This project is archived. Bring it back in its settings before you start anything.")
+        raise BadInput(_("This project is archived. Bring it back in its settings before you start anything."))
     params = checked(session, project, kind, params)
     run = Run(
         project_id=project.id,
@@ -69,7 +74,7 @@ def cancel(session: Session, run: Run) -> Run:
 def retry(session: Session, run: Run, person: User) -> Run:
     """Start the same again as a new run; raises Conflict unless it failed or was cancelled."""
     if run.status not in ("failed", "cancelled"):
-        raise Conflict("Only a run that failed or was cancelled can be started again.")
+        raise Conflict(_("Only a run that failed or was cancelled can be started again."))
     if run.kind in ("import", "export"):
         again = Run(project_id=run.project_id, kind=run.kind, params=run.params, retry_of_id=run.id)
         again.requested_by_id, again.message = person.id, "Waits for a worker."
@@ -87,7 +92,7 @@ def find(session: Session, person: User, run_id: str, needed: str = "operator") 
     """Fetch and authorise in one call; a run of a hidden project does not exist. Admins see their imports, exports."""
     run = session.get(Run, int(run_id)) if run_id.isdecimal() and len(run_id) < 19 else None
     if run is None:
-        raise NotFound(f"There is no run {run_id!r} that you may see.")
+        raise NotFound(_("There is no run {run_id!r} that you may see.").format(run_id=run_id))
     project = session.get_one(Project, run.project_id)
     may(session, person, project, "admin" if run.kind in ("import", "export") else needed)
     return run

@@ -3,23 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.templating import _
+from app.languages import N_
 
 DOING = {
-    "read": _("Reads the answers: {step} of {total} responses."),
-    "head": _("Fits the head on what the model sees in the answers."),
-    "adapters": _("Trains adapters: step {step} of {total}."),
-    "reference": _("Scores answers of the base model, for the zero and the unit: {step} of {total}."),
-    "report": _("Writes its report."),
-    "judge": _("Answers the held-out prompts as it is now."),
-    "ppo": _("Update {step} of {total}."),
-    "dpo": _("Step {step} of {total}."),
-    "evaluate": _("Lets the policies answer the held-out prompts: {step} of {total}."),
+    "read": N_("Reads the answers: {step} of {total} responses."),
+    "head": N_("Fits the head on what the model sees in the answers."),
+    "adapters": N_("Trains adapters: step {step} of {total}."),
+    "reference": N_("Scores answers of the base model, for the zero and the unit: {step} of {total}."),
+    "report": N_("Writes its report."),
+    "judge": N_("Answers the held-out prompts as it is now."),
+    "ppo": N_("Update {step} of {total}."),
+    "dpo": N_("Step {step} of {total}."),
+    "evaluate": N_("Lets the policies answer the held-out prompts: {step} of {total}."),
 }
 FIGURES = (
-    ("reward", _("reward {value:+.2f}")),
-    ("kl", _("KL {value:.1f} nats")),
-    ("loss", _("loss {value:.3f}")),
+    ("reward", N_("reward {value:+.2f}")),
+    ("kl", N_("KL {value:.1f} nats")),
+    ("loss", N_("loss {value:.3f}")),
 )
 
 

@@ -6,13 +6,20 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.checkpoints import checkpoints, gates
+from app.languages import N_
 from app.models import TRAINING_KINDS, Answer, Checkpoint, Run, now
 from app.queue import DEFAULT, TRAIN, enqueue
 from app.runs import live
 
 FIRST = "reward"
 AFTER = {"reward": "ppo", "ppo": "evaluate", "evaluate": "sample"}
-NAMES = {"reward": "reward model", "ppo": "PPO", "dpo": "DPO", "evaluate": "evaluation", "sample": "sampling"}
+NAMES = {
+    "reward": N_("reward model"),
+    "ppo": N_("PPO"),
+    "dpo": N_("DPO"),
+    "evaluate": N_("evaluation"),
+    "sample": N_("sampling"),
+}
 
 
 def enqueue_run(session: Session, run: Run, delay_seconds: int = 0) -> None:

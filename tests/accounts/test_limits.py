@@ -14,15 +14,13 @@ from app.database import open_session
 from app.errors import TooMany
 from app.models import RateLimit, now
 
-THREE = Limit("three", "knock", 3)
+THREE = Limit("three", "Do not knock for {span}.", 3)
 
 
 def test_it_says_when_to_try_again() -> None:
     for _ in range(3):
         hit(THREE, "alice")
-    with pytest.raises(
-        TooMany, match=r"^Too many attempts to knock\. Try again in (a minute|\d+ minutes)\.$"
-    ) as problem:
+    with pytest.raises(TooMany, match=r"^Do not knock for (1 minute|\d+ minutes)\.$") as problem:
         hit(THREE, "alice")
     assert 1 <= problem.value.extra["retry_after"] <= 15 * 60
 
@@ -56,7 +54,7 @@ def test_old_windows_are_forgotten() -> None:
 
 
 def test_attempts_at_the_same_moment_are_all_counted() -> None:
-    crowd = Limit("crowd", "knock", 1000)
+    crowd = Limit("crowd", "Do not knock for {span}.", 1000)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: hit(crowd, "together"), range(40)))
     with open_session() as session:
@@ -82,15 +80,15 @@ def test_wrong_passwords_for_one_address_are_limited_and_the_form_is_kept(client
 def test_wrong_passwords_from_one_place_are_limited_whatever_the_address(
     client: TestClient, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "SIGN_IN_BY_ADDRESS", Limit("sign-in address", "sign in", 4))
+    monkeypatch.setattr(limits, "SIGN_IN_BY_ADDRESS", Limit("sign-in address", limits.SIGN_IN, 4))
     assert [wrong(client, f"person{n}@example.org") for n in range(5)] == [422, 422, 422, 422, 429]
 
 
 def test_right_passwords_never_lock_an_office_out(
     client: TestClient, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "SIGN_IN_BY_ADDRESS", Limit("sign-in address", "sign in", 2))
-    monkeypatch.setattr(limits, "SIGN_IN_BY_EMAIL", Limit("sign-in e-mail", "sign in", 2))
+    monkeypatch.setattr(limits, "SIGN_IN_BY_ADDRESS", Limit("sign-in address", limits.SIGN_IN, 2))
+    monkeypatch.setattr(limits, "SIGN_IN_BY_EMAIL", Limit("sign-in e-mail", limits.SIGN_IN, 2))
     people.create_user(session, "alice@example.org", ["annotator"], "the right password")
     right = {"email": "alice@example.org", "password": "the right password"}
     assert [client.post("/sign-in", data=right).status_code for _ in range(5)] == [303] * 5

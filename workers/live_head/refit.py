@@ -13,7 +13,7 @@ from app.database import open_session
 from app.live_head.heads import FEWEST, Head, features_of
 from app.models import LiveHead, Project, now
 from app.runs import live
-from workers.live_head import answers
+from workers.live_head import answers, uncertainty
 from workers.live_head.answers import Said
 from workers.live_head.fit import Basis, LiveFit, fit, make_basis, teaching
 from workers.reward.loss import Floats
@@ -41,7 +41,7 @@ _known: OrderedDict[int, Known] = OrderedDict()
 
 
 def refit(project_id: int) -> None:
-    """Fit the head to the answers as they are now, keep it, and have missing features read."""
+    """Fit the head to the answers as they are now, keep it, have missing features read, say what it is unsure about."""
     with open_session() as session:
         project = session.get(Project, project_id)
         if project is None or project.archived_at is not None:
@@ -50,6 +50,7 @@ def refit(project_id: int) -> None:
         if said.unread and not queue.is_waiting(session, "features", project_id=project_id):
             queue.enqueue(session, "features", lock=f"features {project_id}", project_id=project_id)
         live.announce(session, project_id)
+    uncertainty.keep(project_id)
 
 
 def keep(session: Session, project: Project) -> Said:
