@@ -4,7 +4,7 @@ import hashlib
 
 from sqlalchemy.orm import Session
 
-from app.models import Answer, Checkpoint, Comparison, Project, Prompt, Response, Run, User
+from app.models import DECISIVE, Answer, Checkpoint, Comparison, Project, Prompt, Response, Run, User
 
 
 def make_prompt(session: Session, project: Project, text: str = "What is a hedge?", *, holdout: bool = False) -> Prompt:
@@ -69,6 +69,7 @@ def make_answer(
         **decided,
     )
     session.add(answer)
+    comparison.counted += verdict in DECISIVE
     session.flush()
     return answer
 

@@ -38,6 +38,7 @@ class Typed(BaseModel):
     criteria: str = ""
     repeats: str = ""
     order: str = ""
+    order: str = ""
     every: str = ""
     cron: str = ""
     restricted: str = ""

@@ -38,8 +38,6 @@ def answer_next(session: Session, person: Access, spoken: answers.Spoken = LEFT)
 def begun_by(session: Session, person: Access, comparison: Comparison) -> None:
     """The comparison has an answer of this person."""
     make_answer(session, comparison, person.person)
-    comparison.counted += 1
-    session.flush()
 
 
 def test_what_is_half_done_comes_before_what_is_older(session: Session, project: Project, people: list[Access]) -> None:

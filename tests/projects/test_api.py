@@ -42,7 +42,7 @@ def test_a_name_is_enough_and_nothing_trains_by_itself(client: TestClient, as_bo
         "guideline_version": None,
         "labels_per_comparison": 1,
         "sampling": {"temperature": 0.9, "top_p": 0.95, "max_tokens": 80, "stock": 100, "full_distribution": 0.15},
-        "labeling": {"strengths": 3, "rationale": "optional", "criteria": [], "repeats": 5},
+        "labeling": {"strengths": 3, "rationale": "optional", "criteria": [], "repeats": 5, "order": "oldest"},
         "retraining": {"every": None, "cron": None},
         "restricted": False,
         "archived": False,
@@ -66,7 +66,9 @@ def test_everything_of_the_contract_is_kept(client: TestClient, as_bob: dict[str
     assert (made["labels_per_comparison"], made["restricted"]) == (3, True)
     assert (made["sampling"]["temperature"], made["sampling"]["stock"], made["sampling"]["top_p"]) == (0.7, 10, 0.95)
     criteria = ["helpful", "honest"]
-    assert made["labeling"] == {"strengths": 2, "rationale": "optional", "criteria": criteria, "repeats": 5}
+    assert made["labeling"] == {
+        "strengths": 2, "rationale": "optional", "criteria": criteria, "repeats": 5, "order": "oldest"
+    }  # fmt: skip
     assert made["retraining"] == {"every": 50, "cron": "0 3 * * *"}
     assert client.get(f"{API}/garden", headers=as_bob).json() == made
 
