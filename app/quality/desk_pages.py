@@ -1,0 +1,86 @@
+"""The pages of comparisons to look at again: where people disagree, what surprised the model, and one alone."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+from sqlalchemy.orm import Session
+from starlette.datastructures import FormData
+
+from app.accounts.access import Access, AdminOf
+from app.database import Transaction
+from app.errors import BadInput, Conflict
+from app.labeling import dock, leases, repeats
+from app.labeling.dock import Sent
+from app.quality import comparisons, disagreements, given, surprises
+from app.quality.access import Id, QualityOf, context
+from app.templating import page
+
+pages = APIRouter(prefix="/quality")
+
+
+@pages.get("/disagreements")
+def disagreements_page(request: Request, session: Transaction, access: QualityOf) -> Response:
+    split = disagreements.waiting(session, given.newest(session, access.project))
+    values = {
+        "listed": comparisons.look(session, access, split[: disagreements.SHOWN]),
+        "more": max(0, len(split) - disagreements.SHOWN),
+    }
+    return page(request, "quality/disagreements.html", context(access, "disagreements") | values)
+
+
+@pages.get("/surprises")
+def surprises_page(request: Request, session: Transaction, access: QualityOf) -> Response:
+    values = {"found": surprises.newest(session, access)}
+    return page(request, "quality/surprises.html", context(access, "surprises") | values)
+
+
+@pages.get("/comparisons/{id}")
+def comparison_page(request: Request, session: Transaction, access: QualityOf, id: Id) -> Response:
+    return _comparison(request, session, access, id)
+
+
+@pages.post("/comparisons/{id}")
+def adjudicate(request: Request, session: Transaction, access: AdminOf, id: Id, sent: Sent) -> Response:
+    looked = comparisons.find(session, access, id)
+    try:
+        with session.begin_nested():
+            comparisons.adjudicate(session, access, looked, dock.spoken(sent))
+    except (BadInput, Conflict) as problem:
+        return _comparison(request, session, access, id, sent, problem.message, problem.status)
+    return RedirectResponse(f"/projects/{access.project.slug}/quality/disagreements", 303)
+
+
+@pages.post("/comparisons/{id}/repeat")
+def ask_once_more(request: Request, session: Transaction, access: AdminOf, id: Id) -> Response:
+    looked = comparisons.find(session, access, id)
+    try:
+        repeats.ask_once_more(session, looked.comparison)
+    except Conflict as problem:
+        return _comparison(request, session, access, id, None, problem.message, problem.status)
+    return RedirectResponse(f"/projects/{access.project.slug}/quality/surprises", 303)
+
+
+def _comparison(
+    request: Request,
+    session: Session,
+    access: Access,
+    id: int,
+    sent: FormData | None = None,
+    problem: str = "",
+    status: int = 200,
+) -> Response:
+    looked = comparisons.find(session, access, id)
+    refused = comparisons.why_not(access, looked)
+    shown_left = "a" if refused else comparisons.begin(session, access, looked.comparison).shown_left
+    values: dict[str, Any] = {
+        "looked": looked,
+        "left": shown_left,
+        "pair": leases.pair_of(session, looked.comparison.id, shown_left),
+        "refused": refused,
+        "typed": dock.typed(sent or FormData()),
+        "chosen": "",
+        "problem": problem,
+    }
+    template = "quality/comparison.html" if refused else "quality/adjudicate.html"
+    return page(request, template, context(access, "disagreements") | dock.asked(access) | values, status=status)
