@@ -99,8 +99,6 @@ class Labeling(Policy):
             raise PolicyError(f"rationale must be off, optional or required, not {self.rationale!r}.")
         if self.order not in ("oldest", "uncertain"):
             raise PolicyError(f"order must be oldest or uncertain, not {self.order!r}.")
-        if self.order not in ("oldest", "uncertain"):
-            raise PolicyError(f"order must be oldest or uncertain, not {self.order!r}.")
         if not isinstance(self.criteria, list) or not all(isinstance(name, str) and name for name in self.criteria):
             raise PolicyError("criteria must be a list of names, such as ['helpful', 'honest'].")
         if len(set(self.criteria)) != len(self.criteria) or len(self.criteria) > 12:

@@ -75,7 +75,6 @@ def changes_from(form: Mapping[str, str]) -> ProjectChanges:
             "strengths": number(form.get("strengths", ""), int, STRENGTHS),
             "rationale": form.get("rationale") or None,
             "order": form.get("order") or None,
-            "order": form.get("order") or None,
             "repeats": number(form.get("repeats", ""), int, REPEATS),
             "criteria": [line.strip() for line in form.get("criteria", "").splitlines() if line.strip()],
         },

@@ -57,12 +57,9 @@ def change(session: Session, person: User, project: Project, changes: ProjectCha
     if changes.guidelines is not None:
         guidelines.write(session, project, changes.guidelines, person)
     chosen_before = Labeling.from_json(project.labeling).order == "uncertain"
-    chosen_before = Labeling.from_json(project.labeling).order == "uncertain"
     project.name = name
     for policy, chosen in policies.items():
         setattr(project, policy, chosen)
-    if chosen_before and Labeling.from_json(project.labeling).order == "oldest":
-        _forget_uncertainty(session, project)
     if chosen_before and Labeling.from_json(project.labeling).order == "oldest":
         _forget_uncertainty(session, project)
     if labels != project.labels_per_comparison:

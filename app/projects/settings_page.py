@@ -38,7 +38,6 @@ class Typed(BaseModel):
     criteria: str = ""
     repeats: str = ""
     order: str = ""
-    order: str = ""
     every: str = ""
     cron: str = ""
     restricted: str = ""
