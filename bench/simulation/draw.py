@@ -28,7 +28,8 @@ def study(home: Path) -> None:
     if fits:
         _curves(fits)
         print(_by_labels(fits, NORMAL))
-        print(_by_labels(fits, HESITANT))
+        if any(_is(fit, HESITANT) for fit in fits):
+            print(_by_labels(fits, HESITANT))
         print(_by_size(fits))
         print(_by_setting(fits, "flips", lambda fit: fit["hesitation"] == 0 and _is(fit, NORMAL, ("flips",))))
         print(_by_setting(fits, ("depth", "pooling"), lambda fit: _is(fit, NORMAL | {"seed": 1}, ("depth", "pooling"))))
@@ -45,10 +46,13 @@ def _curves(fits: list[dict[str, Any]]) -> None:
     for panel, gold in zip(panels.flat, golds.GOLDS, strict=True):
         for colour, setting in (("C0", NORMAL), ("C1", HESITANT)):
             chosen = [fit for fit in fits if _is(fit, setting | {"gold": gold})]
-            values = [[fit["over_ceiling"] for fit in chosen if fit["labels"] == count] for count in COUNTS]
-            panel.plot(COUNTS, [np.mean(some) for some in values], colour, marker="o", markersize=3)
-            low, high = ([end(some) for some in values] for end in (min, max))
-            panel.fill_between(COUNTS, low, high, color=colour, alpha=0.2)
+            by_count = {count: [fit["over_ceiling"] for fit in chosen if fit["labels"] == count] for count in COUNTS}
+            values = {count: some for count, some in by_count.items() if some}
+            if not values:
+                continue
+            panel.plot(list(values), [np.mean(some) for some in values.values()], colour, marker="o", markersize=3)
+            low, high = ([end(some) for some in values.values()] for end in (min, max))
+            panel.fill_between(list(values), low, high, color=colour, alpha=0.2)
             baseline = np.mean([fit["length_over_ceiling"] for fit in chosen])
             panel.axhline(baseline, linestyle=":", color=colour)
         panel.set(title=gold, xscale="log", xticks=COUNTS, ylim=(0.5, 1.02))
