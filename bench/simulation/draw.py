@@ -43,6 +43,7 @@ def study(home: Path) -> None:
 
 def _curves(fits: list[dict[str, Any]]) -> None:
     figure, panels = pyplot.subplots(2, 3, figsize=(9, 5.3), sharex=True, sharey=True, layout="constrained")
+    drawn: set[str] = set()
     for panel, gold in zip(panels.flat, golds.GOLDS, strict=True):
         for colour, setting in (("C0", NORMAL), ("C1", HESITANT)):
             chosen = [fit for fit in fits if _is(fit, setting | {"gold": gold})]
@@ -50,6 +51,7 @@ def _curves(fits: list[dict[str, Any]]) -> None:
             values = {count: some for count, some in by_count.items() if some}
             if not values:
                 continue
+            drawn.add(colour)
             panel.plot(list(values), [np.mean(some) for some in values.values()], colour, marker="o", markersize=3)
             low, high = ([end(some) for some in values.values()] for end in (min, max))
             panel.fill_between(list(values), low, high, color=colour, alpha=0.2)
@@ -59,8 +61,8 @@ def _curves(fits: list[dict[str, Any]]) -> None:
         panel.set_xticklabels([str(count) for count in COUNTS])
         panel.minorticks_off()
     names = {"C0": "10 % slips", "C1": "hesitating annotators"}
-    handles = [Line2D([], [], color=colour, label=name) for colour, name in names.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    handles = [Line2D([], [], color=colour, label=name) for colour, name in names.items() if colour in drawn]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
     figure.supxlabel("labels")
     figure.supylabel("accuracy on unseen prompts over its ceiling")
     figure.savefig(IMAGES / "simulation-reward.svg", metadata={"Date": None, "Creator": None})
