@@ -1,4 +1,4 @@
-"""The language of each answer: the person's own, else the browser's, else English; its sentences, spans and numbers.
+"""The language of each answer: the person's own, else the browser's, else English; its sentences, moments and numbers.
 
     _("Saved.")            in a function: translated now, for whoever asked
     N_("Saved.")           in a constant: only marked, so that the catalogues hold it; `_()` it where it is shown
@@ -10,17 +10,18 @@ Programs (the JSON API), workers and commands speak English.
 import gettext as catalogues
 import io
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from babel import Locale, negotiate_locale
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_date, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
-from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 CATALOGUES = Path(__file__).resolve().parent.parent / "translations"
@@ -33,8 +34,9 @@ FOR_PROGRAMS = ("/api/", "/v1/")
 class _Answer:
     """One answer on its way: the threads that make it share this object, though each has a context of its own."""
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, zone: tzinfo = UTC) -> None:
         self.language = language
+        self.zone = zone
 
 
 _answer: ContextVar[_Answer | None] = ContextVar("answer", default=None)
@@ -48,9 +50,21 @@ class SpeakTheirLanguage:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            asked = Headers(scope=scope).get("accept-language", "")
-            _answer.set(None if scope["path"].startswith(FOR_PROGRAMS) else _Answer(of_browser(asked)))
+            _answer.set(None if scope["path"].startswith(FOR_PROGRAMS) else _answer_to(HTTPConnection(scope)))
         await self.app(scope, receive, send)
+
+
+def _answer_to(request: HTTPConnection) -> _Answer:
+    return _Answer(
+        of_browser(request.headers.get("accept-language", "")), _zone_of(request.cookies.get("timezone", ""))
+    )
+
+
+def _zone_of(name: str) -> tzinfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        return UTC
 
 
 def of_browser(accept_language: str) -> str:
@@ -78,6 +92,12 @@ def language() -> str:
     """The code of the language that this answer is in."""
     answer = _answer.get()
     return answer.language if answer is not None else "en"
+
+
+def zone() -> tzinfo:
+    """The browser's time zone, which app.js keeps in a cookie; UTC without one."""
+    answer = _answer.get()
+    return answer.zone if answer is not None else UTC
 
 
 @cache
@@ -155,8 +175,9 @@ def _in_units(n: int, unit: Literal["day", "hour", "minute", "second"], directio
 
 
 def moment(at: datetime) -> str:
-    """A date with its time, in UTC."""
-    return f"{format_datetime(at.astimezone(UTC), 'medium', locale=language())} UTC"
+    """A date with its time and time zone."""
+    there = at.astimezone(zone())
+    return f"{format_date(there, 'long', language())} {there:%H:%M:%S %Z}"
 
 
 def number(value: float, digits: int = 0) -> str:

@@ -25,6 +25,9 @@ document.addEventListener("submit", (event) => {
   if (sentence && !window.confirm(sentence)) event.preventDefault();
 });
 
+// Moments are shown in the browser's time zone from the next page on.
+document.cookie = `timezone=${Intl.DateTimeFormat().resolvedOptions().timeZone}; path=/; max-age=31536000; samesite=lax`;
+
 // On a phone the places of a project are one line that scrolls.
 document.querySelector(".places [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
 

@@ -19,8 +19,6 @@ let retry = 0;
 const find = (selector) => document.querySelector(`#desk ${selector}`);
 const desk = () => document.getElementById("desk");
 
-document.cookie = `timezone=${Intl.DateTimeFormat().resolvedOptions().timeZone}; path=/; max-age=31536000; samesite=lax`;
-
 /* A pair arrives */
 
 function arrive(first) {

@@ -3,7 +3,9 @@
 import ast
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from fastapi.testclient import TestClient
@@ -145,6 +147,25 @@ def test_moments_are_said_as_people_say_them(seconds: float, english: str, korea
 def test_so_are_spans(seconds: float, english: str, korean: str) -> None:
     assert languages.span(seconds) == english
     assert in_korean(languages.span, seconds) == korean
+
+
+def test_the_exact_moment_is_that_of_the_readers_clock() -> None:
+    at = datetime(2026, 3, 1, 20, 30, tzinfo=UTC)
+    assert languages.moment(at) == "March 1, 2026 20:30:00 UTC"
+
+    def in_seoul() -> str:
+        languages._answer.set(languages._Answer("ko", ZoneInfo("Asia/Seoul")))
+        return languages.moment(at)
+
+    assert copy_context().run(in_seoul) == "2026년 3월 2일 05:30:00 KST"
+
+
+def test_the_browsers_time_zone_is_used_on_every_page(client: TestClient, session: Session) -> None:
+    browse_as(client, session, make_person(session, "alice", "annotator"))
+    client.cookies.set("timezone", "Asia/Seoul")
+    assert ' KST">' in client.get("/me").text
+    client.cookies.set("timezone", "../../etc/passwd")
+    assert ' UTC">' in client.get("/me").text
 
 
 def test_numbers_are_grouped_and_keep_their_decimals() -> None:

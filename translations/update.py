@@ -15,6 +15,8 @@ from babel.messages.pofile import read_po, write_po
 ROOT = Path(__file__).resolve().parent.parent
 HERE = Path(__file__).resolve().parent
 KEYWORDS = DEFAULT_KEYWORDS | {"N_": None}
+OPTIONS = {"trimmed": "true", "newstyle_gettext": "true", "silent": "false"}
+"""Of templates, as app/templating.py sets them."""
 SPOKEN_DATA = {"app/runs/hyper.py": {"_number": (2,), "_choice": (2,)}, "app/datasets/filters.py": {"Rule": (2,)}}
 """Sentences that programs read as well, as arguments of these calls; pages translate them where they show them."""
 
@@ -26,9 +28,7 @@ def extracted() -> Catalog:
         name = path.relative_to(ROOT).as_posix()
         method = "python" if path.suffix == ".py" else "jinja2.ext:babel_extract"
         keywords = KEYWORDS | SPOKEN_DATA.get(name, {})
-        for _line, message, comments, context in extract_from_file(
-            method, path, keywords, options={"trimmed": "true", "silent": "false"}
-        ):
+        for _line, message, comments, context in extract_from_file(method, path, keywords, options=OPTIONS):
             found.add(message, None, [(name, 0)], auto_comments=comments, context=context)
     return found
 

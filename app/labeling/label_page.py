@@ -1,8 +1,6 @@
 """The label page and the history of one's own answers: forms first, htmx swaps the same fragment on top."""
 
-from datetime import UTC, tzinfo
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -10,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
 
+from app import languages
 from app.accounts.access import Access, AnnotatorOf, page_context
 from app.database import Transaction
 from app.errors import BadInput, Conflict, DomainError, Gone, NotFound
@@ -32,7 +31,7 @@ def label_page(
     waiting: str = "",
     saved: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
 ) -> Response:
-    before = _desk(request, session, access)
+    before = _desk(session, access)
     if waiting and before["desk"].nothing is not None and before["desk"].nothing.state == waiting:
         # Still nothing, for the same reason: the page stays as it is.
         return Response(status_code=204)
@@ -48,13 +47,13 @@ def answer(request: Request, session: Transaction, access: AnnotatorOf, id: Id, 
     try:
         stored = answers.record(session, access, id, dock.spoken(sent))
     except BadInput as problem:
-        shown = _desk(request, session, access, problem, typed=dock.typed(sent))
+        shown = _desk(session, access, problem, typed=dock.typed(sent))
     except (Conflict, Gone) as problem:
-        shown = _desk(request, session, access, problem)
+        shown = _desk(session, access, problem)
     else:
         if "hx-request" not in request.headers:
             return RedirectResponse(f"/projects/{access.project.slug}/label?saved={id}", 303)
-        shown = _desk(request, session, access)
+        shown = _desk(session, access)
         shown["saved"] = _said(access, stored)
     return _show(request, session, access, shown)
 
@@ -66,10 +65,10 @@ def undo(request: Request, session: Transaction, access: AnnotatorOf, id: Id) ->
         with session.begin_nested():
             undone = answers.undo(session, access, id)
     except (Conflict, NotFound) as problem:
-        return _show(request, session, access, _desk(request, session, access, problem))
+        return _show(request, session, access, _desk(session, access, problem))
     if "hx-request" not in request.headers:
         return RedirectResponse(f"/projects/{access.project.slug}/label", 303)
-    shown = _desk(request, session, access, typed=dock.as_typed(undone))
+    shown = _desk(session, access, typed=dock.as_typed(undone))
     shown["chosen"] = words.value_of(undone, history.shown_left(undone))
     return _show(request, session, access, shown)
 
@@ -105,7 +104,6 @@ def edit(request: Request, session: Transaction, access: AnnotatorOf, id: Id, se
 
 
 def _desk(
-    request: Request,
     session: Session,
     access: Access,
     problem: DomainError | None = None,
@@ -113,7 +111,7 @@ def _desk(
 ) -> dict[str, Any]:
     """What the label page shows next, with a problem above the dock and what was typed kept."""
     return {
-        "desk": desk.lay(session, access, _zone(request)),
+        "desk": desk.lay(session, access, languages.zone()),
         "problem": problem.message if problem else "",
         "status": problem.status if problem else 200,
         "typed": typed or dock.typed(FormData()),
@@ -157,11 +155,3 @@ def _edit(
 def _said(access: Access, stored: Answer) -> str:
     strengths = Labeling.from_json(access.project.labeling).strengths
     return words.said(stored, history.shown_left(stored), strengths)
-
-
-def _zone(request: Request) -> tzinfo:
-    """The browser's time zone, which label.js keeps in a cookie; UTC without one."""
-    try:
-        return ZoneInfo(request.cookies.get("timezone", "UTC"))
-    except (ValueError, OSError, KeyError):
-        return UTC

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.access import Access
-from app.errors import Conflict, NotFound
+from app.errors import BadInput, Conflict, NotFound
 from app.labeling import answers, words
 from app.labeling.answers import Spoken
 from app.languages import _
@@ -95,7 +95,12 @@ def begin(session: Session, access: Access, comparison: Comparison) -> Assignmen
 
 
 def adjudicate(session: Session, access: Access, looked: Looked, spoken: Spoken) -> Answer:
-    """Keep one more answer, which the consensus follows; nobody's answer is changed. Conflict says why not."""
+    """Keep one more answer, which the consensus follows; nobody's answer is changed.
+
+    Raises Conflict where this person cannot, BadInput for an answer that decides nothing.
+    """
+    if spoken.verdict not in DECISIVE:
+        raise BadInput(_("Choose a step or both bad: that decides. If you cannot, leave the comparison open."))
     refused = why_not(access, looked)
     assignment = _side(session, access, looked.comparison)
     # Sent twice, the answer is there already: `record` gives it back, or says that it was another one.

@@ -111,6 +111,15 @@ def test_a_form_without_a_choice_keeps_what_was_typed(
     assert session.scalar(select(Answer).where(Answer.adjudicates)) is None
 
 
+def test_a_skip_decides_nothing_and_is_not_kept(
+    client: TestClient, session: Session, split: Comparison, bob: User
+) -> None:
+    browser = browse_as(client, session, bob)
+    for sent in ({"skip_reason": "too_long"}, {"choice": "cannot_judge"}):
+        assert browser.post(address(split), data=sent).status_code == 422
+    assert session.scalar(select(Answer).where(Answer.adjudicates)) is None
+
+
 def test_who_answered_it_does_not_decide_it(
     client: TestClient, session: Session, project: Project, split: Comparison, bob: User, alice: User
 ) -> None:

@@ -104,7 +104,7 @@ def test_it_says_what_an_answer_costs(
         say(session, comparison, alice, "a1", seconds_client=seconds, seconds_server=seconds + 1)
     shown = browse_as(client, session, bob).get(PAGE).text
     # Three answers in 36 seconds are 300 an hour.
-    assert "An answer takes 10.0 seconds in the middle, which makes 300 answers in an hour of work" in shown
+    assert "less than 10.0 seconds. That makes 300 answers in an hour of work" in shown
 
 
 def test_annotators_see_neither_the_pages_nor_the_way_there(
