@@ -35,10 +35,11 @@ def url_for(base_model: str) -> str:
     if "*" in engines and base_model == settings.base_model:
         return engines["*"]
     served = ", ".join(name for name in engines if name != "*") or settings.base_model
-    raise BadInput(
-        f"No engine serves the base model {base_model!r}; this installation has {served}. "
+    sentence = _(
+        "No engine serves the base model {base_model!r}; this installation has {served}. "
         "Start an engine for it and add it to PAIRLOOP_ENGINE_URL as base=url."
     )
+    raise BadInput(sentence.format(base_model=base_model, served=served))
 
 
 def request_body(

@@ -137,7 +137,8 @@ def find(session: Session, person: User, export_id: str, project: Project | None
 def finished(export: Export) -> str:
     """The URL of the export's file; raises Conflict with a sentence while there is none."""
     if export.url is None or export.run.status != "succeeded":
-        raise Conflict(f"This export is {export.run.status}, so it has no file. {export.run.error or ''}".strip())
+        sentence = _("This export is {status}, so it has no file.").format(status=_(export.run.status))
+        raise Conflict(f"{sentence} {export.run.error or ''}".strip())
     return export.url
 
 

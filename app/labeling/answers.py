@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.accounts.access import Access
 from app.errors import BadInput, Conflict, Gone, NotFound
 from app.labeling import leases
+from app.languages import _
 from app.live_head import heads
 from app.messages import check_storable
 from app.models import DECISIVE, FLAGS, VERDICTS, Answer, Assignment, Comparison, GuidelineVersion, Snapshot, now
@@ -59,10 +60,12 @@ def record(
     )
     if known is not None:
         if any(getattr(known, name) != value for name, value in meant.items()):
-            raise Conflict("You answered this comparison already, and differently. Undo or edit that answer instead.")
+            raise Conflict(
+                _("You answered this comparison already, and differently. Undo or edit that answer instead.")
+            )
         return known
     if comparison.status == "withdrawn":
-        raise Gone("This comparison was withdrawn, because a newer model writes the pairs now. Take the next one.")
+        raise Gone(_("This comparison was withdrawn, because a newer model writes the pairs now. Take the next one."))
     if not (adjudicates or leases.is_live(assignment) or leases.has_room(session, comparison, access)):
         raise Gone
     answer = Answer(
@@ -99,11 +102,13 @@ def undo(session: Session, access: Access, assignment_id: int) -> Answer:
     # A snapshot that is being written holds the answer's row; this waits for it, and then sees what it wrote.
     answer = session.scalar(select(Answer).where(Answer.assignment_id == assignment.id).with_for_update())
     if answer is None:
-        raise NotFound("There is no answer here that could be undone.")
+        raise NotFound(_("There is no answer here that could be undone."))
     holder = _holder(session, answer)
     if holder is not None:
         raise Conflict(
-            f"Snapshot {holder.id} ({holder.sha256[:12]}) holds this answer, so it cannot be undone. Edit it instead.",
+            _("Snapshot {id} ({sha}) holds this answer, so it cannot be undone. Edit it instead.").format(
+                id=holder.id, sha=holder.sha256[:12]
+            ),
             snapshot=str(holder.id),
         )
     session.delete(answer)
@@ -115,7 +120,7 @@ def undo(session: Session, access: Access, assignment_id: int) -> Answer:
         leases.reopen(session, access, assignment)
     except Gone:
         raise Conflict(
-            "Others have answered this comparison meanwhile, so it cannot be opened again. Edit your answer instead."
+            _("Others have answered this comparison meanwhile, so it cannot be opened again. Edit your answer instead.")
         ) from None
     session.flush()
     return answer
@@ -131,7 +136,7 @@ def correct(session: Session, access: Access, answer_id: int, spoken: Spoken) ->
     meant = _meant(access, answer.comparison, shown_left, spoken)
     counts_now = answer.verdict not in DECISIVE and meant["verdict"] in DECISIVE
     if counts_now and not leases.has_room(session, answer.comparison, access):
-        raise Conflict("Others have answered this comparison often enough. Your answer stays as it was.")
+        raise Conflict(_("Others have answered this comparison often enough. Your answer stays as it was."))
     if any(getattr(answer, name) != value for name, value in meant.items()):
         for name, value in meant.items():
             setattr(answer, name, value)
@@ -147,7 +152,7 @@ def own(session: Session, access: Access, answer_id: int) -> Answer:
     """A person's own answer in this project; raises NotFound."""
     answer = session.get(Answer, answer_id)
     if answer is None or answer.user_id != access.person.id or answer.project_id != access.project.id:
-        raise NotFound("There is no such answer, or it is not yours.")
+        raise NotFound(_("There is no such answer, or it is not yours."))
     return answer
 
 
@@ -156,7 +161,7 @@ def _own(session: Session, access: Access, assignment_id: int) -> Assignment:
     assignment = session.get(Assignment, assignment_id, populate_existing=True)
     mine = assignment is not None and assignment.user_id == access.person.id
     if assignment is None or not mine or assignment.project_id != access.project.id:
-        raise NotFound("There is no such assignment in this project, or it is not yours. Claim one first.")
+        raise NotFound(_("There is no such assignment in this project, or it is not yours. Claim one first."))
     return assignment
 
 
@@ -263,15 +268,19 @@ def _criteria(spoken: Spoken, policy: Labeling, names: dict[str, str]) -> dict[s
 def _rationale(spoken: Spoken, policy: Labeling) -> str:
     rationale = spoken.rationale.replace("\r\n", "\n").strip()
     if rationale and policy.rationale == "off":
-        raise BadInput("This project asks for no reason. Leave rationale empty.")
+        raise BadInput(_("This project asks for no reason. Leave rationale empty."))
     if not rationale and policy.rationale == "required" and spoken.verdict in DECISIVE:
-        raise BadInput("This project asks for a reason. Say in a few words why, then send again.")
+        raise BadInput(_("This project asks for a reason. Say in a few words why, then send again."))
     return _storable(rationale, "rationale", LONGEST_RATIONALE)
 
 
 def _storable(text: str, name: str, longest: int) -> str:
     if len(text) > longest:
-        raise BadInput(f"{name} has {len(text):,} characters; at most {longest:,} are kept. Shorten it.")
+        raise BadInput(
+            _("{name} has {n:,} characters; at most {longest:,} are kept. Shorten it.").format(
+                name=name, n=len(text), longest=longest
+            )
+        )
     return check_storable(text, name)
 
 

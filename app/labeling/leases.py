@@ -19,6 +19,7 @@ from app.accounts.access import Access, may
 from app.errors import Conflict, Gone, NotFound
 from app.labeling import pauses
 from app.labeling.room import first_with_room, has_place
+from app.languages import _
 from app.models import Assignment, Comparison, Project, Prompt, Response, User, now
 from app.runs import due
 
@@ -133,7 +134,7 @@ def find(session: Session, person: User, assignment_id: int) -> tuple[Access, As
     """A person's own assignment and what they may do in its project; anybody else's says NotFound."""
     assignment = session.get(Assignment, assignment_id)
     if assignment is None or assignment.user_id != person.id:
-        raise NotFound("There is no such assignment, or it is not yours. Claim one first.")
+        raise NotFound(_("There is no such assignment, or it is not yours. Claim one first."))
     project = session.get_one(Project, assignment.project_id)
     return may(session, person, project, "annotator"), assignment
 
@@ -146,10 +147,10 @@ def heartbeat(session: Session, access: Access, assignment: Assignment) -> Assig
     one_at_a_time(session, access)
     session.refresh(assignment)
     if assignment.status == "answered":
-        raise Conflict("You have answered this comparison already. Take the next one.")
+        raise Conflict(_("You have answered this comparison already. Take the next one."))
     held = _held(session, access)
     if held is not None and held.id != assignment.id and is_live(held):
-        raise Conflict("You have moved on to another comparison, perhaps in another tab. Go on there.")
+        raise Conflict(_("You have moved on to another comparison, perhaps in another tab. Go on there."))
     lock(session, assignment.comparison_id)
     return reopen(session, access, assignment)
 

@@ -153,6 +153,15 @@ def test_an_image_copies_only_what_is_there_and_all_that_runs() -> None:
     for stage in ("web", "worker"):
         sources = [word for line in stages()[stage] if line.startswith("COPY") for word in line.split()[1:-1]]
         assert [source for source in sources if not (ROOT / source).exists()] == []
-        assert {"app", "workers", "migrations", "templates", "translations", "static", "data", "constraints.txt"} <= set(sources)
+        assert {
+            "app",
+            "workers",
+            "migrations",
+            "templates",
+            "translations",
+            "static",
+            "data",
+            "constraints.txt",
+        } <= set(sources)
         ignored = (ROOT / ".dockerignore").read_text().splitlines()
         assert [source for source in sources if f"!{source.split('/')[0]}" not in ignored] == []
