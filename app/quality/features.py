@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from app.languages import N_
 
@@ -24,10 +25,31 @@ def _has(pattern: str, flags: re.RegexFlag = re.IGNORECASE) -> Callable[[str], f
     return lambda text: float(search(text) is not None)
 
 
-def _per_hundred_words(pattern: str) -> Callable[[str], float]:
-    """How often the pattern is found, by a hundred words."""
-    find = re.compile(pattern, re.IGNORECASE).findall
-    return lambda text: 100 * len(find(text)) / max(1, len(text.split()))
+@lru_cache(maxsize=2)
+def _words(text: str) -> list[str]:
+    """Its words in lower case; remembered, because many features of one text are read off them."""
+    return re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", text.lower())
+
+
+def _per_hundred_words(words: str, parts: tuple[str, ...]) -> Callable[[str], float]:
+    """How often there is one of these words, or of these parts of (Korean) words, by a hundred words."""
+    wanted = frozenset(words.split())
+
+    def value(text: str) -> float:
+        found = sum(word in wanted for word in _words(text)) + sum(text.count(part) for part in parts)
+        return 100 * found / max(1, len(_words(text)))
+
+    return value
+
+
+def _says(*phrases: str) -> Callable[[str], float]:
+    """1 where there is one of these phrases, in whatever case, else 0."""
+
+    def value(text: str) -> float:
+        lower = text.lower()
+        return float(any(phrase in lower for phrase in phrases))
+
+    return value
 
 
 def _log_of(count: Callable[[str], float]) -> Callable[[str], float]:
@@ -35,28 +57,31 @@ def _log_of(count: Callable[[str], float]) -> Callable[[str], float]:
     return lambda text: math.log1p(count(text))
 
 
+_ENDS = tuple(".!?。！？…:;)]\"'`*|")
 _END_OF_SENTENCE = re.compile(r"[.!?。！？…]+(?=[\s\"')\]*]|$)|\n+")
 
 
 def _words_per_sentence(text: str) -> float:
     sentences = [part for part in _END_OF_SENTENCE.split(text) if part.strip()]
-    return len(text.split()) / max(1, len(sentences))
+    return len(_words(text)) / max(1, len(sentences))
 
 
 def _repetition(text: str) -> float:
     """The share of runs of three words that were there before."""
-    words = text.lower().split()
+    words = _words(text)
     runs = list(zip(words, words[1:], words[2:], strict=False))
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 def _letters_per_word(text: str) -> float:
-    words = re.findall(r"[^\W\d_]+", text)
+    words = _words(text)
     return sum(map(len, words)) / len(words) if words else 0.0
 
 
+_CANNOT = ("can't", "cannot", "can not", "won't")
+
 FEATURES = (
-    Feature(N_("Length"), _log_of(lambda text: len(text.split())), N_("longer answers"), N_("shorter answers")),
+    Feature(N_("Length"), _log_of(lambda text: len(_words(text))), N_("longer answers"), N_("shorter answers")),
     Feature(N_("Words per sentence"), _log_of(_words_per_sentence), N_("longer sentences"), N_("shorter sentences")),
     Feature(N_("Letters per word"), _letters_per_word, N_("longer words"), N_("shorter words")),
     Feature(
@@ -76,7 +101,7 @@ FEATURES = (
     ),
     Feature(N_("Bold text"), _has(r"\*\*[^*]+\*\*"), N_("answers with bold text"), N_("answers without bold text")),
     Feature(N_("Code"), _has(r"`"), N_("answers with code"), N_("answers without code")),
-    Feature(N_("Digits"), _log_of(lambda text: sum(map(str.isdigit, text))), N_("more figures"), N_("fewer figures")),
+    Feature(N_("Digits"), _log_of(lambda text: len(re.findall(r"\d", text))), N_("more figures"), N_("fewer figures")),
     Feature(
         N_("Examples"),
         _has(r"\bfor (?:example|instance)\b|\be\.g\.|\bsuch as\b|예를 들|예컨대"),
@@ -91,7 +116,7 @@ FEATURES = (
     ),
     Feature(
         N_("Comes to its end"),
-        _has(r"[.!?。！？…:;)\"'`*|][\s]*$", re.NOFLAG),
+        lambda text: float(text.rstrip().endswith(_ENDS)),
         N_("answers that come to their end"),
         N_("answers that break off"),
     ),
@@ -104,8 +129,8 @@ FEATURES = (
     Feature(
         N_("Hedges"),
         _per_hundred_words(
-            r"\b(?:may|might|maybe|perhaps|possibly|probably|likely|seems?|generally|usually|often|could)\b"
-            r"|아마|것 같|수도 있"
+            "may might maybe perhaps possibly probably likely seem seems generally usually often could",
+            ("아마", "것 같", "수도 있"),
         ),
         N_("more cautious words"),
         N_("fewer cautious words"),
@@ -113,34 +138,35 @@ FEATURES = (
     Feature(
         N_("Warmth"),
         _per_hundred_words(
-            r"\b(?:thanks?|thank you|please|glad|happy|welcome|wonderful|great|lovely|enjoy|hope)\b|감사|고맙|반갑"
+            "thank thanks please glad gladly happy welcome wonderful great lovely enjoy hope", ("감사", "고맙", "반갑")
         ),
         N_("warmer words"),
         N_("cooler words"),
     ),
     Feature(
         N_("First person"),
-        _per_hundred_words(r"\b(?:I|me|my|mine|I'm|I've|I'd|I'll)\b|저는|제가|나는"),
+        _per_hundred_words("i me my mine i'm i've i'd i'll", ("저는", "제가", "나는")),
         N_("more of “I”"),
         N_("less of “I”"),
     ),
     Feature(
         N_("Second person"),
-        _per_hundred_words(r"\b(?:you|your|yours|you're|you'll)\b|당신"),
+        _per_hundred_words("you your yours you're you've you'd you'll", ("당신",)),
         N_("more of “you”"),
         N_("less of “you”"),
     ),
     Feature(
         N_("Apology"),
-        _has(r"\b(?:sorry|apologi[sz]e|apologies)\b|죄송|미안"),
+        _says("sorry", "apologise", "apologize", "apologies", "죄송", "미안"),
         N_("answers that apologise"),
         N_("answers without an apology"),
     ),
     Feature(
         N_("Refusal"),
-        _has(
-            r"\bI(?:'m| am) (?:unable|not able)\b|\bI (?:can't|cannot|can not|won't) (?:help|assist|provide|answer)\b"
-            r"|\bas an AI\b|도와드릴 수 없|제공할 수 없"
+        _says(
+            *("i'm unable", "i am unable", "i'm not able", "i am not able", "as an ai "),
+            *(f"i {cannot} {verb}" for cannot in _CANNOT for verb in ("help", "assist", "provide", "answer")),
+            *("도와드릴 수 없", "제공할 수 없"),
         ),
         N_("answers that refuse"),
         N_("answers that do not refuse"),

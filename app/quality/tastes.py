@@ -14,7 +14,7 @@ from app.quality.taste import Weight
 
 FEWEST = 40
 """From how many answers that prefer one response a taste is told."""
-MOST = 2_000
+MOST = 500
 """How many of them are read, the newest ones: every text is read anew for each page."""
 
 

@@ -42,10 +42,12 @@ def test_agreement_with_the_others_leaves_ones_own_answer_out() -> None:
 
 
 def test_who_adjudicated_neither_agrees_nor_disagrees_but_decides_whether_others_do() -> None:
-    said = [given(CAROL, 1, "b1", adjudicates=True), given(ALICE, 1, "a1"), given(BOB, 1, "b1")]
+    people = [given(ALICE, 1, "a1"), given(BOB, 1, "b1"), given(DORA, 1, "b1")]
+    said = [given(CAROL, 1, "b1", adjudicates=True), *people]
     assert {answer.person: agrees for answer, agrees in agreeing(said, by_comparison(said)).items()} == {
         ALICE: False,
         BOB: True,
+        DORA: True,
     }
 
 
