@@ -36,7 +36,8 @@ def study(home: Path) -> None:
     policies = _lines(home / "policy.jsonl")
     if policies:
         draw_policy.frontier(policies, IMAGES / "simulation-policy.svg")
-        draw_policy.overoptimisation(home, policies, IMAGES / "simulation-overoptimisation.svg")
+        if any("free" in one for one in policies):
+            draw_policy.overoptimisation(home, policies, IMAGES / "simulation-overoptimisation.svg")
         head, *rows = draw_policy.table(policies)
         print(_table(head, rows))
 
