@@ -11,7 +11,6 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from app import __version__, languages
-from app.languages import _ as _
 from app.languages import gettext, ngettext, number
 from app.rendering import markdown
 from app.settings import settings

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.errors import BadInput
+from app.languages import _
 from app.messages import check_storable
 from app.models import User
-from app.templating import _
 
 LONGEST = 50
 MOST = 50
