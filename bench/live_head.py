@@ -22,7 +22,7 @@ from bench.figures import Figure
 from workers.live_head import refit
 
 ANSWERS, PROMPTS, FEATURES = 2000, 300, 3 * 576
-NAME = "smollm2-135m-instruct layer 22 mean+sum+last"
+NAME = "smollm2-135m-instruct layer 15 mean+sum+last"
 TIMES = 9
 
 
