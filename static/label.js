@@ -172,6 +172,7 @@ function enter(event) {
   event.preventDefault(); // in a box it would press the form's first button
   if (chosen) send(chosen);
   else if (find(".unsent:not([hidden])")) again();
+  else find("[data-key=enter]")?.click();
 }
 
 function openPanel(panel) {

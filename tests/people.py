@@ -1,11 +1,13 @@
 """The cast: Alice annotates, Bob administers, Olga operates, Mallory has no role; each made in one line."""
 
 from fastapi.testclient import TestClient
+from sqlalchemy import select, true
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.accounts import sessions
 from app.accounts.access import COOKIE, token_hash
-from app.models import ApiToken, GuidelineVersion, Project, User
+from app.models import ApiToken, GuidelineReading, GuidelineVersion, Project, User
 
 
 def make_person(session: Session, name: str, *roles: str, kind: str = "person") -> User:
@@ -13,6 +15,7 @@ def make_person(session: Session, name: str, *roles: str, kind: str = "person") 
     person = User(email=f"{name}@example.org", name=name.title(), roles=list(roles), kind=kind)
     session.add(person)
     session.flush()
+    _everybody_has_read_everything(session)
     return person
 
 
@@ -36,4 +39,13 @@ def make_project(session: Session, slug: str = "garden", *, labels_per_compariso
     project.guidelines.append(GuidelineVersion(version=1, text="Prefer the answer you would rather receive."))
     session.add(project)
     session.flush()
+    _everybody_has_read_everything(session)
     return project
+
+
+def _everybody_has_read_everything(session: Session) -> None:
+    """Note that the cast knows the guidelines so far, so that the label page does not ask for that first."""
+    everything = select(User.id, GuidelineVersion.id).select_from(User).join(GuidelineVersion, true())
+    session.execute(
+        insert(GuidelineReading).from_select(["user_id", "version_id"], everything).on_conflict_do_nothing()
+    )

@@ -80,7 +80,7 @@ def sign_in(
 @pages.post("/sign-out", dependencies=public)
 def sign_out(request: Request, session: Transaction) -> Response:
     if token := request.cookies.get(COOKIE):
-        sessions.end(session, token)
+        sessions.leave(session, token)
     response = RedirectResponse("/sign-in", 303)
     sessions.forget(response)
     return response

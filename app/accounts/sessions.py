@@ -4,13 +4,13 @@ import secrets
 from typing import Any
 
 from fastapi import Response
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts import limits
 from app.accounts.access import COOKIE, SESSION_LASTS, token_hash
 from app.accounts.passwords import is_password_of
-from app.models import LoginSession, User, now
+from app.models import Assignment, LoginSession, User, now
 from app.settings import settings
 
 
@@ -45,9 +45,17 @@ def start(session: Session, person: User, user_agent: str, instead_of: str | Non
     return token
 
 
-def end(session: Session, token: str) -> None:
-    """Sign out the browser that holds this token; nothing happens where there is none."""
-    session.execute(delete(LoginSession).where(LoginSession.token_hash == token_hash(token)))
+def end(session: Session, token: str) -> int | None:
+    """Sign out the browser that holds this token, and say whose it was; nothing happens where there is none."""
+    ended = delete(LoginSession).where(LoginSession.token_hash == token_hash(token))
+    return session.scalar(ended.returning(LoginSession.user_id))
+
+
+def leave(session: Session, token: str) -> None:
+    """Sign out because somebody wants to: what they hold goes back, so that others need not wait for it to lapse."""
+    person = end(session, token)
+    held = (Assignment.user_id == person, Assignment.status == "leased")
+    session.execute(update(Assignment).where(*held).values(status="released"))
 
 
 def sign_out_everywhere(session: Session, person: User, but: str | None = None) -> int:

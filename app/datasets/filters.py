@@ -31,9 +31,18 @@ class Rule(NamedTuple):
     leaves_out: ColumnElement[bool]
 
 
+# Answers that measure people and teach nothing are only taken by somebody who asks for their purpose by name.
+_MEASURES = {
+    "gold": Rule("gold", "They answer gold comparisons, which test people.", Comparison.purpose == "gold"),
+    "repeat": Rule(
+        "own_repeats", "Their author answered the same two responses before.", Comparison.asks_id.is_not(None)
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Filters:
-    """All empty: every answer of people whom no admin excluded.
+    """All empty: every answer of people whom no admin excluded, but for those that only measure people.
 
     `since` is included, `until` is not; both are about `created_at`.
     """
@@ -84,6 +93,9 @@ class Filters:
             rules.append(Rule("since", "These are older than the chosen time.", Answer.created_at < self.since))
         if self.until is not None:
             rules.append(Rule("until", "These are newer than the chosen time.", Answer.created_at >= self.until))
+        for purpose, rule in _MEASURES.items():
+            if purpose not in self.purposes:
+                rules.append(rule)
         if self.purposes:
             wrong = Comparison.purpose.not_in(self.purposes)
             rules.append(Rule("purposes", "Their comparisons serve a purpose that was not chosen.", wrong))

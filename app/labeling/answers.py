@@ -1,46 +1,23 @@
 """What a person said about a pair: recorded exactly once, undone while nothing holds it, corrected at any time."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Access
-from app.errors import BadInput, Conflict, Gone, NotFound
-from app.labeling import leases
+from app.errors import Conflict, Gone, NotFound
+from app.labeling import leases, rounds
+from app.labeling.meaning import Spoken, columns_of
 from app.languages import _
 from app.live_head import heads
-from app.messages import check_storable
-from app.models import DECISIVE, FLAGS, VERDICTS, Answer, Assignment, Comparison, GuidelineVersion, Snapshot, now
+from app.models import DECISIVE, Answer, Assignment, Comparison, GuidelineVersion, Snapshot, now
 from app.models import SnapshotAnswer as Held
-from app.models.policies import Labeling
 from app.runs import due
 
-LONGEST_RATIONALE = 10_000
-LONGEST_SKIP_REASON = 500
+__all__ = ["Spoken", "correct", "held_by", "own", "record", "undo"]
+
 LONGEST_SECONDS = 86_400.0
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """An answer in the words of the page or the API.
-
-    `preferred` and each of `criteria`: `left`, `right` or the id of a response; a criterion may also be a `tie`.
-    `seconds`: what the browser measured.
-    """
-
-    verdict: str
-    preferred: str | None = None
-    strength: int | None = None
-    rationale: str = ""
-    flags: Sequence[str] = ()
-    criteria: dict[str, str] = field(default_factory=dict)
-    skip_reason: str | None = None
-    seconds: float | None = None
-    source: str = "api"
 
 
 def record(
@@ -54,7 +31,7 @@ def record(
     leases.one_at_a_time(session, access)
     assignment = _own(session, access, assignment_id)
     comparison = leases.lock(session, assignment.comparison_id)
-    meant = _meant(access, comparison, assignment.shown_left, spoken)
+    meant = columns_of(access, assignment, spoken)
     known = session.scalar(
         select(Answer).where(Answer.comparison_id == comparison.id, Answer.user_id == access.person.id)
     )
@@ -81,12 +58,15 @@ def record(
         source=spoken.source,
         simulated=access.person.kind == "simulated",
         adjudicates=adjudicates,
+        measures=comparison.measures,
         **meant,
     )
     session.add(answer)
     assignment.status = "answered"
     session.flush()
     _settle(session, access, comparison)
+    if comparison.purpose == "gold":
+        rounds.count(session, access)
     due.after_answer(session, access.project)
     return answer
 
@@ -94,7 +74,8 @@ def record(
 def undo(session: Session, access: Access, assignment_id: int) -> Answer:
     """Take an answer back and give its comparison to the same person again; returns what was said.
 
-    Conflict where a snapshot holds the answer (correct it instead), or where others have filled its place.
+    Who gets no pairs now, because they are paused, lets it go instead. Conflict where a snapshot holds the answer
+    (correct it instead), or where others have filled its place.
     """
     leases.one_at_a_time(session, access)
     assignment = _own(session, access, assignment_id)
@@ -116,6 +97,11 @@ def undo(session: Session, access: Access, assignment_id: int) -> Answer:
     _settle(session, access, comparison)
     heads.fit_soon(session, access.project.id)
     assignment.claimed_at = now()
+    assignment.undone += 1
+    if leases.is_stopped(session, access):
+        assignment.status = "released"
+        session.flush()
+        return answer
     try:
         leases.reopen(session, access, assignment)
     except Gone:
@@ -132,8 +118,7 @@ def correct(session: Session, access: Access, answer_id: int, spoken: Spoken) ->
     answer = own(session, access, answer_id)
     leases.lock(session, answer.comparison_id)
     session.refresh(answer, with_for_update=True)
-    shown_left = answer.assignment.shown_left if answer.assignment else "a"
-    meant = _meant(access, answer.comparison, shown_left, spoken)
+    meant = columns_of(access, answer.assignment, spoken)
     counts_now = answer.verdict not in DECISIVE and meant["verdict"] in DECISIVE
     if counts_now and not leases.has_room(session, answer.comparison, access):
         raise Conflict(_("Others have answered this comparison often enough. Your answer stays as it was."))
@@ -165,123 +150,44 @@ def _own(session: Session, access: Access, assignment_id: int) -> Assignment:
     return assignment
 
 
+def held_by() -> ColumnElement[bool]:
+    """Whether a snapshot holds an answer of its project.
+
+    Snapshots leave out what only measures people, and yet an earlier answer of that kind counts as held: that it can
+    be undone when all around it cannot would tell what it is.
+    """
+    holds = exists().where(Held.snapshot_id == Snapshot.id, Held.answer_id == Answer.id)
+    return and_(
+        Snapshot.project_id == Answer.project_id,
+        or_(holds, Answer.measures & (Snapshot.created_at > Answer.created_at)),
+    )
+
+
 def _holder(session: Session, answer: Answer) -> Snapshot | None:
     return session.scalar(
-        select(Snapshot)
-        .join(Held, Held.snapshot_id == Snapshot.id)
-        .where(Held.answer_id == answer.id)
-        .order_by(Snapshot.id.desc())
-        .limit(1)
+        select(Snapshot).join(Answer, held_by()).where(Answer.id == answer.id).order_by(Snapshot.id.desc()).limit(1)
     )
 
 
 def _settle(session: Session, access: Access, comparison: Comparison) -> None:
     """Count a comparison's answers; complete it where they are enough, or let it wait again. Its row is locked.
 
-    A choice from a chat or a product was that person's alone: nobody else is asked, however it is corrected.
+    A choice from a chat or a product was that person's alone: nobody else is asked, however it is corrected. A gold
+    comparison waits for everybody, and one's own pair asked again is done with one answer, whatever it says. What was
+    complete when fewer answers were asked stays so until one of them is gone.
     """
-    counting = (Answer.comparison_id == comparison.id, Answer.verdict.in_(DECISIVE))
-    comparison.counted = session.scalar(select(func.count()).where(*counting)) or 0
-    if comparison.status != "withdrawn" and comparison.source not in ("chat", "feedback"):
+    before = comparison.counted
+    answered = Answer.comparison_id == comparison.id
+    comparison.counted = session.scalar(select(func.count()).where(answered, Answer.verdict.in_(DECISIVE))) or 0
+    if comparison.asks_id is not None:
+        enough = bool(session.scalar(select(exists().where(answered))))
+    else:
         enough = comparison.counted >= access.project.labels_per_comparison
+        enough = enough or (comparison.status == "complete" and comparison.counted >= before)
+    settled = comparison.status == "withdrawn" or comparison.purpose == "gold"
+    if not settled and comparison.source not in ("chat", "feedback"):
         comparison.status = "complete" if enough else "waiting"
     session.flush()
-
-
-def _meant(access: Access, comparison: Comparison, shown_left: str, spoken: Spoken) -> dict[str, Any]:
-    """What was said as columns of an answer, checked against the project's policy; BadInput with a sentence."""
-    policy = Labeling.from_json(access.project.labeling)
-    if spoken.verdict not in VERDICTS:
-        raise BadInput(f"verdict must be one of {', '.join(VERDICTS)}, not {spoken.verdict!r}.")
-    names = _names(comparison, shown_left)
-    return {
-        "verdict": spoken.verdict,
-        "preferred": _preferred(spoken, names),
-        "strength": _strength(spoken, policy),
-        "skip_reason": _skip_reason(spoken),
-        "flags": _flags(spoken),
-        "criteria": _criteria(spoken, policy, names),
-        "rationale": _rationale(spoken, policy),
-    }
-
-
-def _names(comparison: Comparison, shown_left: str) -> dict[str, str]:
-    """What either response may be called -> a or b."""
-    return {
-        "left": shown_left,
-        "right": "b" if shown_left == "a" else "a",
-        str(comparison.response_a_id): "a",
-        str(comparison.response_b_id): "b",
-    }
-
-
-def _preferred(spoken: Spoken, names: dict[str, str]) -> str | None:
-    if spoken.verdict != "preferred":
-        if spoken.preferred is not None:
-            raise BadInput(f"preferred belongs to the verdict preferred, not to {spoken.verdict}. Leave it out.")
-        return None
-    if spoken.preferred not in names:
-        _left, _right, a, b = names
-        raise BadInput(f"preferred must be the id of the better response, {a} or {b}, not {spoken.preferred!r}.")
-    return names[spoken.preferred]
-
-
-def _strength(spoken: Spoken, policy: Labeling) -> int | None:
-    if spoken.verdict != "preferred":
-        if spoken.strength is not None:
-            raise BadInput(f"strength belongs to the verdict preferred, not to {spoken.verdict}. Leave it out.")
-        return None
-    if spoken.strength is None and policy.strengths == 1:
-        return 1
-    if spoken.strength is None or not 1 <= spoken.strength <= policy.strengths:
-        steps = "1" if policy.strengths == 1 else f"from 1 (slightly) to {policy.strengths}"
-        raise BadInput(f"strength must be {steps} in this project, not {spoken.strength!r}.")
-    return spoken.strength
-
-
-def _skip_reason(spoken: Spoken) -> str | None:
-    reason = (spoken.skip_reason or "").strip()
-    if reason and spoken.verdict != "skipped":
-        raise BadInput(f"skip_reason belongs to the verdict skipped, not to {spoken.verdict}. Leave it out.")
-    return _storable(reason, "skip_reason", LONGEST_SKIP_REASON) or None
-
-
-def _flags(spoken: Spoken) -> list[str]:
-    unknown = sorted(set(spoken.flags) - set(FLAGS))
-    if unknown:
-        raise BadInput(f"{unknown[0]!r} is not a flag. Known are {', '.join(FLAGS)}.")
-    return [flag for flag in FLAGS if flag in spoken.flags]
-
-
-def _criteria(spoken: Spoken, policy: Labeling, names: dict[str, str]) -> dict[str, str]:
-    unknown = sorted(set(spoken.criteria) - set(policy.criteria))
-    if unknown:
-        known = ", ".join(policy.criteria) or "none"
-        raise BadInput(f"{unknown[0]!r} is not a criterion of this project. Known are: {known}.")
-    values = {**names, "tie": "tie"}
-    for name, said in spoken.criteria.items():
-        if said not in values:
-            raise BadInput(f"The criterion {name!r} must be the id of a response or tie, not {said!r}.")
-    return {name: values[said] for name, said in spoken.criteria.items()}
-
-
-def _rationale(spoken: Spoken, policy: Labeling) -> str:
-    rationale = spoken.rationale.replace("\r\n", "\n").strip()
-    if rationale and policy.rationale == "off":
-        raise BadInput(_("This project asks for no reason. Leave rationale empty."))
-    if not rationale and policy.rationale == "required" and spoken.verdict in DECISIVE:
-        raise BadInput(_("This project asks for a reason. Say in a few words why, then send again."))
-    return _storable(rationale, "rationale", LONGEST_RATIONALE)
-
-
-def _storable(text: str, name: str, longest: int) -> str:
-    if len(text) > longest:
-        raise BadInput(
-            _("{name} has {n:,} characters; at most {longest:,} are kept. Shorten it.").format(
-                name=name, n=len(text), longest=longest
-            )
-        )
-    return check_storable(text, name)
 
 
 def _plausible(seconds: float | None) -> float | None:

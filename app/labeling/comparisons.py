@@ -12,10 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import BadInput
 from app.messages import check_text
-from app.models import Checkpoint, Comparison, Project, Prompt, Response
-
-CLAIMABLE = ("train", "holdout", "evaluation", "repeat")
-"""Purposes that are handed out for their own sake; gold comparisons only ever slip in between."""
+from app.models import ORDINARY, Checkpoint, Comparison, Project, Prompt, Response
 
 
 def prompt_hash(messages: Sequence[dict[str, Any]]) -> str:
@@ -141,7 +138,7 @@ def waiting(session: Session, project_id: int) -> int:
         select(func.count()).where(
             Comparison.project_id == project_id,
             Comparison.status == "waiting",
-            Comparison.purpose.in_(CLAIMABLE),
+            ORDINARY,
         )
     )
     return found or 0

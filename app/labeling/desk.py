@@ -7,10 +7,11 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Access
-from app.labeling import comparisons, leases, pauses, room
+from app.labeling import first, leases, pauses, room, rounds
+from app.labeling.first import First
 from app.labeling.leases import Pair
 from app.languages import _
-from app.models import FINISHED, Answer, Assignment, Comparison, Prompt, Run
+from app.models import FINISHED, ORDINARY, Answer, Assignment, Comparison, Prompt, Run
 from app.models.policies import Sampling
 
 RECENT = 20
@@ -39,22 +40,27 @@ class Nothing:
 
 @dataclass(frozen=True)
 class Desk:
-    """Either `assignment` and `pair`, or `nothing`."""
+    """Either `assignment` and `pair`, or what comes `first`, or `nothing`."""
 
-    assignment: Assignment | None
-    pair: Pair | None
-    nothing: Nothing | None
     day: Day
+    assignment: Assignment | None = None
+    pair: Pair | None = None
+    first: First | None = None
+    nothing: Nothing | None = None
+    practice: tuple[int, int] | None = None
+    """Which practice pair of how many this is, in a qualification round."""
 
 
 def lay(session: Session, access: Access, zone: tzinfo = UTC) -> Desk:
-    """Claim the next comparison and gather what the page shows."""
-    assignment = leases.claim(session, access)
+    """Claim the next comparison, unless something else comes first, and gather what the page shows."""
     day = day_of(session, access, zone)
+    if (before := first.of(session, access)) is not None:
+        return Desk(day, first=before)
+    assignment = leases.claim(session, access)
     if assignment is None:
-        return Desk(None, None, why_nothing(session, access), day)
+        return Desk(day, nothing=why_nothing(session, access))
     pair = leases.pair_of(session, assignment.comparison_id, assignment.shown_left)
-    return Desk(assignment, pair, None, day)
+    return Desk(day, assignment, pair, practice=rounds.place(session, access))
 
 
 def day_of(session: Session, access: Access, zone: tzinfo) -> Day:
@@ -81,14 +87,29 @@ def why_nothing(session: Session, access: Access) -> Nothing:
     if (because := pauses.reason(session, access)) is not None:
         sentence = _("An admin paused your labelling in this project: {reason}").format(reason=because)
         return Nothing("stopped", _("Your labelling is paused"), sentence)
+    if rounds.stage(session, access) == "short":
+        return _fell_short(session, access)
     return _others_have_it(session, access) or _the_model_writes(session, access) or _out_of_prompts(session, access)
+
+
+def _fell_short(session: Session, access: Access) -> Nothing:
+    round = rounds.of(session, access.project, access.person)
+    right, asked, needed = (round.right, round.asked, round.needed) if round else (0, 0, 0)
+    return Nothing(
+        "short",
+        _("Thank you for the practice pairs"),
+        _(
+            "{right} of {asked} came out as expected; this project asks for {needed}. An admin sees that, and may let "
+            "you in or give you another round. Until then no pairs come."
+        ).format(right=right, asked=asked, needed=needed),
+    )
 
 
 def _others_have_it(session: Session, access: Access) -> Nothing | None:
     waiting = select(Comparison).where(
         Comparison.project_id == access.project.id,
         Comparison.status == "waiting",
-        Comparison.purpose.in_(comparisons.CLAIMABLE),
+        ORDINARY,
     )
     unanswered = waiting.where(room.is_unanswered(access))
     if session.scalar(select(unanswered.where(room.is_within_abilities(access)).exists())):

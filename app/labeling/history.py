@@ -8,8 +8,8 @@ from sqlalchemy.dialects.postgresql import JSONPATH
 from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from app.accounts.access import Access
-from app.labeling import words
-from app.models import Answer, Comparison, Prompt, SnapshotAnswer
+from app.labeling import answers, words
+from app.models import Answer, Comparison, Prompt, Snapshot
 from app.models.policies import Labeling
 
 PAGE = 30
@@ -29,7 +29,7 @@ class Line:
 def page_of(session: Session, access: Access, search: str = "", before: int | None = None) -> list[Line]:
     """A page of a person's answers in this project; one line more than PAGE says that there is another page."""
     found = (
-        select(Answer, exists().where(SnapshotAnswer.answer_id == Answer.id))
+        select(Answer, exists(select(Snapshot.id).where(answers.held_by())).correlate(Answer))
         .join(Answer.comparison)
         .join(Comparison.prompt)
         .options(contains_eager(Answer.comparison).contains_eager(Comparison.prompt), joinedload(Answer.assignment))

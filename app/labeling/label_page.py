@@ -12,7 +12,7 @@ from app import languages
 from app.accounts.access import Access, AnnotatorOf, page_context
 from app.database import Transaction
 from app.errors import BadInput, Conflict, DomainError, Gone, NotFound
-from app.labeling import answers, desk, dock, history, leases, words
+from app.labeling import answers, desk, dock, history, leases, readings, rounds, words
 from app.labeling.dock import Sent
 from app.models import Answer, GuidelineVersion
 from app.models.policies import Labeling
@@ -40,6 +40,32 @@ def label_page(
         stored = session.scalar(select(Answer).where(*mine))
         before["saved"] = _said(access, stored) if stored else ""
     return _show(request, session, access, before)
+
+
+@pages.post("/label/guidelines/{version}")
+def read_guidelines(request: Request, session: Transaction, access: AnnotatorOf, version: Id) -> Response:
+    readings.confirm(session, access, version)
+    return _go_on(request, session, access)
+
+
+@pages.post("/label/practice")
+def begin_practice(request: Request, session: Transaction, access: AnnotatorOf) -> Response:
+    if rounds.stage(session, access) == "due":
+        rounds.begin(session, access)
+    return _go_on(request, session, access)
+
+
+@pages.post("/label/practice/seen")
+def practice_seen(request: Request, session: Transaction, access: AnnotatorOf) -> Response:
+    rounds.told(session, access)
+    return _go_on(request, session, access)
+
+
+def _go_on(request: Request, session: Session, access: Access) -> Response:
+    """What comes after something that came first."""
+    if "hx-request" not in request.headers:
+        return RedirectResponse(f"/projects/{access.project.slug}/label", 303)
+    return _show(request, session, access, _desk(session, access))
 
 
 @pages.post("/label/{id}")

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.accounts.access import Access, may
 from app.errors import Conflict, Gone, NotFound
-from app.labeling import pauses
+from app.labeling import pauses, rounds, slips
 from app.labeling.room import first_with_room, has_place
 from app.languages import _
 from app.models import Assignment, Comparison, Project, Prompt, Response, User, now
@@ -49,9 +49,10 @@ class Pair:
 def claim(session: Session, access: Access) -> Assignment | None:
     """Lease the next comparison to this person: the one they hold, else the most urgent and oldest that has room.
 
-    Where nothing is left, new pairs are sampled if the project's stock asks for them.
+    Before the first one comes the qualification round, and in the place of some what slips in. Where nothing is left,
+    new pairs are sampled if the project's stock asks for them.
     """
-    if access.project.archived_at is not None or pauses.reason(session, access) is not None:
+    if is_stopped(session, access):
         return None
     one_at_a_time(session, access)
     held = _held(session, access)
@@ -60,6 +61,40 @@ def claim(session: Session, access: Access) -> Assignment | None:
             return _extend(held)
         held.status = "expired"
         session.flush()
+    let_go = slips.let_go(session, access)
+    if let_go is not None and let_go.comparison.measures and let_go.comparison.status == "waiting":
+        return _lease(session, access, let_go.comparison)
+    return _practice(session, access) or _next(session, access, may_slip=let_go is None)
+
+
+def is_stopped(session: Session, access: Access) -> bool:
+    """Whether nothing at all is handed out: to anybody in an archived project, or to this person."""
+    return (
+        access.project.archived_at is not None
+        or pauses.reason(session, access) is not None
+        or rounds.stage(session, access) == "short"
+    )
+
+
+def _practice(session: Session, access: Access) -> Assignment | None:
+    """The next gold comparison of the qualification round, where that is due or open."""
+    stage = rounds.stage(session, access)
+    if stage == "due":
+        rounds.begin(session, access)
+    elif stage != "open":
+        return None
+    gold = slips.gold(session, access)
+    if gold is None:
+        rounds.give_up(session, access)
+        return None
+    return _lease(session, access, gold)
+
+
+def _next(session: Session, access: Access, *, may_slip: bool) -> Assignment | None:
+    """The next pair that waits or, where something may, what slips in instead.
+
+    Who comes back after letting a pair go gets none: that it is another one would tell what it is.
+    """
     for pause in PAUSES:
         # Whoever claims or answers at this very moment has its row locked, so what looks like nothing left may have
         # room a moment later. Waiting for the lock instead could end in two requests waiting for each other.
@@ -71,7 +106,8 @@ def claim(session: Session, access: Access) -> Assignment | None:
                 return None
         # The look that found it may be older than the lock; this one is not.
         elif has_room(session, comparison, access):
-            return _lease(session, access, comparison)
+            slipped = slips.draw(session, access) if may_slip else None
+            return _lease(session, access, *(slipped or (comparison,)))
     return None
 
 
@@ -106,23 +142,38 @@ def lock(session: Session, comparison_id: int) -> Comparison:
     ).one()
 
 
-def _lease(session: Session, access: Access, comparison: Comparison) -> Assignment:
-    # Somebody who let this comparison go and gets it again finds both responses on the sides they were on.
+def assign(
+    session: Session, access: Access, comparison: Comparison, shown_left: str | None = None, **changed: Any
+) -> Assignment:
+    """This person's assignment of a comparison, with these values; made without a lease where there is none.
+
+    The side is drawn by lot once: who let the comparison go and gets it again finds both responses where they were.
+    """
     moment = now()
-    lease = {"status": "leased", "leased_until": moment + LEASE, "claimed_at": moment}
+    new = {"status": "released", "leased_until": moment, "claimed_at": moment, **changed}
     return session.scalars(
         insert(Assignment)
         .values(
             project_id=access.project.id,
             comparison_id=comparison.id,
             user_id=access.person.id,
-            shown_left=secrets.choice("ab"),
-            **lease,
+            shown_left=shown_left or secrets.choice("ab"),
+            **new,
         )
-        .on_conflict_do_update(index_elements=["comparison_id", "user_id"], set_=lease)
+        # Nothing changes unless it is said; a row that is left alone would not be returned.
+        .on_conflict_do_update(
+            index_elements=["comparison_id", "user_id"], set_=changed or {"user_id": Assignment.user_id}
+        )
         .returning(Assignment)
         .execution_options(populate_existing=True)
     ).one()
+
+
+def _lease(session: Session, access: Access, comparison: Comparison, shown_left: str | None = None) -> Assignment:
+    moment = now()
+    return assign(
+        session, access, comparison, shown_left, status="leased", leased_until=moment + LEASE, claimed_at=moment
+    )
 
 
 def _extend(assignment: Assignment) -> Assignment:

@@ -34,6 +34,8 @@ def ask_again(session: Session, run_id: int) -> None:
 
 def ask_once_more(session: Session, comparison: Comparison) -> None:
     """Put the two responses of a comparison before people again because somebody wants that; Conflict says why not."""
+    if comparison.measures:
+        raise Conflict("This comparison measures people and teaches nothing, so nobody is asked about it again.")
     if comparison.status == "waiting":
         raise Conflict("This comparison still waits for answers, so people see it anyway. Come back when it has them.")
     if comparison.source in ("chat", "feedback"):
@@ -94,7 +96,7 @@ def _put_up(session: Session, comparison: Comparison, run_id: int | None) -> boo
                 func.least(Comparison.response_a_id, Comparison.response_b_id),
                 func.greatest(Comparison.response_a_id, Comparison.response_b_id),
             ],
-            index_where=text("purpose = 'repeat' AND status <> 'withdrawn'"),
+            index_where=text("purpose = 'repeat' AND status <> 'withdrawn' AND asks_id IS NULL"),
         )
         .returning(Comparison.id)
     )

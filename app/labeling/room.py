@@ -6,12 +6,11 @@ of a group (one priority, one number of answers) before it goes on behind that g
 everything.
 """
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, select, true, tuple_
+from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select, true, tuple_
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Access
-from app.labeling.comparisons import CLAIMABLE
-from app.models import Answer, Assignment, Comparison, now
+from app.models import ORDINARY, Answer, Assignment, Comparison, now
 
 ORDER = (
     Comparison.priority.desc(),
@@ -46,7 +45,7 @@ def first_with_room(session: Session, access: Access, *, lock: bool) -> Comparis
 
 
 def _first(session: Session, access: Access, among: Select[Comparison], lock: bool) -> Comparison | None:
-    fits = (Comparison.purpose.in_(CLAIMABLE), is_within_abilities(access), is_unanswered(access), has_place(access))
+    fits = (is_within_abilities(access), is_unanswered(access), _is_below_overlap(access))
     query = among.where(*fits).order_by(*ORDER).limit(1)
     if lock:
         query = query.with_for_update(skip_locked=True, key_share=True, of=Comparison)
@@ -55,7 +54,7 @@ def _first(session: Session, access: Access, among: Select[Comparison], lock: bo
 
 def _waits(access: Access) -> tuple[ColumnElement[bool], ...]:
     # Written out, the status lets Postgres use the partial index in a plan that it keeps for all parameters.
-    return Comparison.project_id == access.project.id, Comparison.status == literal_column("'waiting'")
+    return Comparison.project_id == access.project.id, Comparison.status == literal_column("'waiting'"), ORDINARY
 
 
 def is_unanswered(access: Access) -> ColumnElement[bool]:
@@ -72,10 +71,16 @@ def is_within_abilities(access: Access) -> ColumnElement[bool]:
 
 
 def has_place(access: Access) -> ColumnElement[bool]:
-    """Whether one more answer of this person fits: answers that count and live leases of others are fewer than asked.
+    """Whether one more answer of this person fits; certain only while the comparison's row is locked.
 
-    Certain only while the comparison's row is locked.
+    Anybody may answer a gold comparison, and a repeat of somebody's own pair is theirs alone.
     """
+    slips_in = or_(Comparison.purpose == "gold", Comparison.asks_id == access.person.id)
+    return or_(slips_in, ORDINARY & _is_below_overlap(access))
+
+
+def _is_below_overlap(access: Access) -> ColumnElement[bool]:
+    """Whether answers that count and live leases of others are fewer than the project asks for."""
     leases = select(func.count()).where(
         Assignment.comparison_id == Comparison.id,
         Assignment.status == "leased",

@@ -7,9 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts.access import AnnotatorOf, Person
 from app.database import Transaction
-from app.labeling import answers, leases
+from app.labeling import answers, leases, readings
 from app.labeling.label_page import pages
-from app.models import Answer
+from app.labeling.meaning import handles
+from app.models import Answer, Assignment
 
 __all__ = ["api", "pages"]
 
@@ -19,7 +20,7 @@ Id = Annotated[int, Path(ge=1, lt=2**63)]
 
 
 class Said(BaseModel):
-    """An answer. `preferred` and the values of `criteria` are ids of the responses as they were shown."""
+    """An answer. `preferred` and the values of `criteria` are ids of the responses as the claim gave them."""
 
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
@@ -43,7 +44,10 @@ def claim(session: Transaction, access: AnnotatorOf) -> Any:
     return {
         "assignment": str(assignment.id),
         "prompt": pair.messages,
-        "responses": [{"id": str(shown.id), "text": shown.text} for shown in (pair.left, pair.right)],
+        "responses": [
+            {"id": handle, "text": shown.text}
+            for handle, shown in zip(handles(assignment), (pair.left, pair.right), strict=True)
+        ],
         "expires_at": assignment.leased_until,
     }
 
@@ -51,9 +55,9 @@ def claim(session: Transaction, access: AnnotatorOf) -> Any:
 @api.post("/assignments/{id}/answer")
 def answer(session: Transaction, person: Person, id: Id, said: Said) -> dict[str, Any]:
     """Keep the answer; the same again gives the same, another one is a conflict."""
-    access, _assignment = leases.find(session, person, id)
+    access, assignment = leases.find(session, person, id)
     spoken = answers.Spoken(**said.model_dump(), source="api")
-    return _stored(answers.record(session, access, id, spoken))
+    return _stored(answers.record(session, access, id, spoken), assignment)
 
 
 @api.delete("/assignments/{id}/answer", status_code=204)
@@ -76,13 +80,18 @@ def release(session: Transaction, person: Person, id: Id) -> None:
     leases.release(session, *leases.find(session, person, id))
 
 
-def _stored(answer: Answer) -> dict[str, Any]:
-    comparison = answer.comparison
-    ids = {"a": str(comparison.response_a_id), "b": str(comparison.response_b_id)}
+@api.post("/projects/{slug}/guidelines/{version}/read", status_code=204)
+def read_guidelines(session: Transaction, access: AnnotatorOf, version: Id) -> None:
+    """Say that you have read this version of the guidelines; the label page then does not ask for it."""
+    readings.confirm(session, access, version)
+
+
+def _stored(answer: Answer, assignment: Assignment) -> dict[str, Any]:
+    left, right = handles(assignment)
+    ids = {assignment.shown_left: left, "b" if assignment.shown_left == "a" else "a": right}
     return {
         "id": str(answer.id),
-        "assignment": str(answer.assignment_id),
-        "comparison": str(answer.comparison_id),
+        "assignment": str(assignment.id),
         "verdict": answer.verdict,
         "preferred": ids[answer.preferred] if answer.preferred else None,
         "strength": answer.strength,

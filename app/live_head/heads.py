@@ -111,6 +111,7 @@ def look_after(session: Session, project: Project) -> None:
         Answer.project_id == project.id,
         Answer.id > (row.newest_answer if row else 0),
         Answer.verdict.in_(DECISIVE),
+        ~Answer.measures,
     )
     if (row is not None and row.unread) or session.scalar(newer.limit(1)) is not None:
         fit_soon(session, project.id)

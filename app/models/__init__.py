@@ -5,6 +5,7 @@ from app.models.chat import Chat, ChatConsent
 from app.models.labels import (
     DECISIVE,
     FLAGS,
+    ORDINARY,
     PURPOSES,
     VERDICTS,
     Answer,
@@ -14,8 +15,18 @@ from app.models.labels import (
     Response,
 )
 from app.models.live_heads import LiveHead
-from app.models.people import ROLES, ApiToken, Invitation, LoginSession, Membership, RateLimit, Standing, User
-from app.models.projects import GuidelineVersion, Project
+from app.models.people import (
+    ROLES,
+    ApiToken,
+    Invitation,
+    LoginSession,
+    Membership,
+    Qualification,
+    RateLimit,
+    Standing,
+    User,
+)
+from app.models.projects import GuidelineReading, GuidelineVersion, Project
 from app.models.training import (
     FINISHED,
     RUN_KINDS,
@@ -33,6 +44,7 @@ __all__ = [
     "DECISIVE",
     "FINISHED",
     "FLAGS",
+    "ORDINARY",
     "PURPOSES",
     "ROLES",
     "RUN_KINDS",
@@ -47,6 +59,7 @@ __all__ = [
     "Checkpoint",
     "Comparison",
     "Export",
+    "GuidelineReading",
     "GuidelineVersion",
     "Invitation",
     "LiveHead",
@@ -55,6 +68,7 @@ __all__ = [
     "Project",
     "Promotion",
     "Prompt",
+    "Qualification",
     "RateLimit",
     "Response",
     "Run",

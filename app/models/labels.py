@@ -12,6 +12,8 @@ from sqlalchemy import (
     LargeBinary,
     SmallInteger,
     UniqueConstraint,
+    and_,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -104,6 +106,14 @@ class Comparison(Base):
         CheckConstraint(_one_of("source", SOURCES), name="known_source"),
         CheckConstraint(_one_of("status", ("waiting", "complete", "withdrawn")), name="known_status"),
         CheckConstraint("counted >= 0", name="counted_not_negative"),
+        CheckConstraint("(purpose = 'gold') = (expected_verdict IS NOT NULL)", name="gold_has_an_answer"),
+        CheckConstraint(_one_of("expected_verdict", DECISIVE), name="known_expected_verdict"),
+        CheckConstraint("expected_preferred IN ('a', 'b')", name="known_expected_preferred"),
+        CheckConstraint(
+            "(expected_verdict IS NOT DISTINCT FROM 'preferred') = (expected_preferred IS NOT NULL)",
+            name="expected_says_which",
+        ),
+        CheckConstraint("asks_id IS NULL OR purpose = 'repeat'", name="only_repeats_ask_one_person"),
         # The claim's question: what waits in this project, most urgent first, then half-done, uncertain, oldest ones?
         Index(
             "ix_comparisons_waiting",
@@ -112,7 +122,7 @@ class Comparison(Base):
             text("counted DESC"),
             text("uncertainty DESC NULLS LAST"),
             "id",
-            postgresql_where=text("status = 'waiting'"),
+            postgresql_where=text("status = 'waiting' AND purpose <> 'gold' AND asks_id IS NULL"),
         ),
         # Two responses that surprised the reward model are asked about again once, whichever way round they stand.
         Index(
@@ -120,7 +130,25 @@ class Comparison(Base):
             text("least(response_a_id, response_b_id)"),
             text("greatest(response_a_id, response_b_id)"),
             unique=True,
-            postgresql_where=text("purpose = 'repeat' AND status <> 'withdrawn'"),
+            postgresql_where=text("purpose = 'repeat' AND status <> 'withdrawn' AND asks_id IS NULL"),
+        ),
+        # One's own earlier pair comes once more, and never again after that.
+        Index(
+            "uq_comparisons_one_own_repeat",
+            "asks_id",
+            text("least(response_a_id, response_b_id)"),
+            text("greatest(response_a_id, response_b_id)"),
+            unique=True,
+            postgresql_where=text("asks_id IS NOT NULL"),
+        ),
+        # Two responses have one known answer; also finds a project's gold comparisons.
+        Index(
+            "uq_comparisons_one_gold",
+            "project_id",
+            text("least(response_a_id, response_b_id)"),
+            text("greatest(response_a_id, response_b_id)"),
+            unique=True,
+            postgresql_where=text("purpose = 'gold' AND status <> 'withdrawn'"),
         ),
     )
 
@@ -132,7 +160,10 @@ class Comparison(Base):
     purpose: Mapped[str] = mapped_column(default="train", server_default="train")
     source: Mapped[str]
     status: Mapped[str] = mapped_column(default="waiting", server_default="waiting")
-    """`complete` once labels_per_comparison counting answers exist; changed in the answer's own transaction."""
+    """`complete` once labels_per_comparison counting answers exist; changed in the answer's own transaction.
+
+    A gold comparison waits for ever, because any number of people may answer it, until it is withdrawn.
+    """
     priority: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     needs: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}", default=list)
     """Its prompt's when it was made, and what it was brought with."""
@@ -140,11 +171,26 @@ class Comparison(Base):
     """How many counting answers it has; changed in the answer's own transaction."""
     uncertainty: Mapped[float | None] = mapped_column(Float)
     """How much the live head's ensemble disagrees about it; None where there is no head."""
+    expected_verdict: Mapped[str | None]
+    """What is right about a gold comparison, as in an answer; never changed after it was made."""
+    expected_preferred: Mapped[str | None]
+    asks_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    """Whom alone a repeat asks: it is an earlier pair of their own; None: anybody."""
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"), index=True)
     created_at: Mapped[Created]
     prompt: Mapped[Prompt] = relationship()
     response_a: Mapped[Response] = relationship(foreign_keys=[response_a_id])
     response_b: Mapped[Response] = relationship(foreign_keys=[response_b_id])
+
+    @property
+    def measures(self) -> bool:
+        """Whether it only slips in between others, to measure people: gold, or somebody's own earlier pair."""
+        return self.purpose == "gold" or self.asks_id is not None
+
+
+# Written out, the purpose lets Postgres use the partial index in a plan that it keeps for all parameters.
+ORDINARY = and_(Comparison.purpose != literal_column("'gold'"), Comparison.asks_id.is_(None))
+"""Comparisons that are handed out for their own sake and whose answers teach; the others measure people."""
 
 
 class Assignment(Base):
@@ -163,6 +209,8 @@ class Assignment(Base):
             postgresql_where=text("status = 'leased'"),
         ),
         Index("ix_assignments_leases", "comparison_id", "status"),
+        # What did this person look at last?
+        Index("ix_assignments_latest", "project_id", "user_id", text("claimed_at DESC")),
     )
 
     id: Mapped[Id]
@@ -173,6 +221,8 @@ class Assignment(Base):
     status: Mapped[str] = mapped_column(default="leased", server_default="leased")
     leased_until: Mapped[datetime]
     claimed_at: Mapped[datetime]
+    undone: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    """How often an answer to it was taken back; the answer itself leaves no trace."""
     created_at: Mapped[Created]
     comparison: Mapped[Comparison] = relationship()
 
@@ -218,6 +268,8 @@ class Answer(Base):
     simulated: Mapped[bool] = mapped_column(default=False, server_default="false")
     adjudicates: Mapped[bool] = mapped_column(default=False, server_default="false")
     """Given by somebody who saw that others had disagreed; it decides the consensus and overwrites nothing."""
+    measures: Mapped[bool] = mapped_column(default=False, server_default="false")
+    """Its comparison measures people: the answer counts as theirs, teaches nothing and makes no training due."""
     revision: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
     created_at: Mapped[Created]
     updated_at: Mapped[Created]

@@ -129,3 +129,40 @@ class Standing(Base):
     excluded_because: Mapped[str | None]
     decided_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[Created]
+
+
+class Qualification(Base):
+    """Somebody's qualification round in a project: gold comparisons before the first real pair.
+
+    It ends with its last answer, and what came of it stays as it was then. Who fell short gets no pairs until an admin
+    lets them in, or lets them repeat it, which begins the row anew.
+    """
+
+    __tablename__ = "qualifications"
+    __table_args__ = (
+        UniqueConstraint("project_id", "user_id"),
+        CheckConstraint("asked >= 1 AND needed BETWEEN 0 AND asked", name="needed_of_asked"),
+        CheckConstraint('"right" BETWEEN 0 AND asked', name="right_of_asked"),
+        CheckConstraint('(ended_at IS NULL) = ("right" IS NULL)', name="an_end_has_a_result"),
+        CheckConstraint("let_in_at IS NULL OR decided_because IS NOT NULL", name="a_decision_has_a_reason"),
+    )
+
+    id: Mapped[Id]
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    asked: Mapped[int]
+    needed: Mapped[int]
+    """How many of those asked have to be right."""
+    right: Mapped[int | None]
+    began_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    told_at: Mapped[datetime | None]
+    """When the person was told how it went."""
+    let_in_at: Mapped[datetime | None]
+    decided_because: Mapped[str | None]
+    decided_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+
+    @property
+    def passed(self) -> bool:
+        """Whether real pairs may follow."""
+        return self.let_in_at is not None or (self.right is not None and self.right >= self.needed)

@@ -84,6 +84,9 @@ class Labeling(Policy):
 
     `repeats`: how many of the answers that surprised a reward model people are asked about again, at most, after it.
     `order`: which pairs come first among equals, the oldest or those the live head is least sure about (uncertain).
+    `gold`, `own_repeats`: the per cent of pairs in whose place a gold comparison comes, or an earlier pair of one's own
+    with the sides changed. `qualification`: how many gold comparisons somebody answers before the first real pair
+    (0: none), of which `qualification_share` per cent have to be right.
     """
 
     strengths: int = 3
@@ -91,10 +94,18 @@ class Labeling(Policy):
     criteria: list[str] = field(default_factory=list)
     repeats: int = 5
     order: str = "oldest"
+    gold: int = 0
+    own_repeats: int = 0
+    qualification: int = 0
+    qualification_share: int = 80
 
     def check(self) -> None:
         _whole(self.strengths, "strengths", 1, 3)
         _whole(self.repeats, "repeats", 0, 100)
+        _whole(self.gold, "gold", 0, 50)
+        _whole(self.own_repeats, "own_repeats", 0, 50)
+        _whole(self.qualification, "qualification", 0, 100)
+        _whole(self.qualification_share, "qualification_share", 0, 100)
         if self.rationale not in ("off", "optional", "required"):
             raise PolicyError(f"rationale must be off, optional or required, not {self.rationale!r}.")
         if self.order not in ("oldest", "uncertain"):

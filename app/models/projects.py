@@ -48,3 +48,15 @@ class GuidelineVersion(Base):
     text: Mapped[str]
     written_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[Created]
+
+
+class GuidelineReading(Base):
+    """Somebody said that they have read one version of a project's guidelines."""
+
+    __tablename__ = "guideline_readings"
+    __table_args__ = (UniqueConstraint("user_id", "version_id"),)
+
+    id: Mapped[Id]
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    version_id: Mapped[int] = mapped_column(ForeignKey("guideline_versions.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[Created]

@@ -22,6 +22,10 @@ FULL_DISTRIBUTION = N_("The share of plain pairs must be a number, such as 0.9, 
 LABELS = N_("How many answers a comparison needs must be a whole number, such as 3, not {given!r}.")
 STRENGTHS = N_("The steps of strength must be a whole number, such as 3, not {given!r}.")
 REPEATS = N_("How many surprising answers are asked again must be a whole number, such as 3, not {given!r}.")
+GOLD = N_("The share of gold comparisons must be a whole number, such as 3, not {given!r}.")
+OWN_REPEATS = N_("The share of one's own pairs must be a whole number, such as 3, not {given!r}.")
+QUALIFICATION = N_("The number of practice pairs must be a whole number, such as 3, not {given!r}.")
+QUALIFICATION_SHARE = N_("How many practice pairs have to be right must be a whole number, such as 80, not {given!r}.")
 EVERY = N_("After how many answers training starts must be a whole number, such as 3, not {given!r}.")
 
 SAMPLING: dict[str, tuple[Callable[[str], Any], str]] = {
@@ -30,6 +34,16 @@ SAMPLING: dict[str, tuple[Callable[[str], Any], str]] = {
     "max_tokens": (int, MAX_TOKENS),
     "stock": (int, STOCK),
     "full_distribution": (float, FULL_DISTRIBUTION),
+}
+
+# The whole numbers of the labelling policy.
+LABELING = {
+    "strengths": STRENGTHS,
+    "repeats": REPEATS,
+    "gold": GOLD,
+    "own_repeats": OWN_REPEATS,
+    "qualification": QUALIFICATION,
+    "qualification_share": QUALIFICATION_SHARE,
 }
 
 
@@ -72,10 +86,9 @@ def changes_from(form: Mapping[str, str]) -> ProjectChanges:
         labels_per_comparison=number(form.get("labels_per_comparison", ""), int, LABELS),
         sampling={name: number(form.get(name, ""), kind, refusal) for name, (kind, refusal) in SAMPLING.items()},
         labeling={
-            "strengths": number(form.get("strengths", ""), int, STRENGTHS),
+            **{name: number(form.get(name, ""), int, refusal) for name, refusal in LABELING.items()},
             "rationale": form.get("rationale") or None,
             "order": form.get("order") or None,
-            "repeats": number(form.get("repeats", ""), int, REPEATS),
             "criteria": [line.strip() for line in form.get("criteria", "").splitlines() if line.strip()],
         },
         retraining={

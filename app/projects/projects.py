@@ -12,7 +12,7 @@ from app import engine
 from app.accounts.access import is_visible_to, roles_in
 from app.errors import BadInput, Conflict
 from app.languages import N_, _
-from app.models import Comparison, Project, User, now
+from app.models import ORDINARY, Comparison, Project, User, now
 from app.models.policies import Labeling, Policy, PolicyError, Retraining, Sampling
 from app.projects import guidelines, members
 from app.projects.schemas import NewProject, ProjectChanges
@@ -140,7 +140,7 @@ def _restrict(session: Session, person: User, project: Project, restricted: bool
 
 def _complete_what_is_enough(session: Session, project: Project) -> None:
     """Complete the waiting comparisons that have as many labels as are asked for now."""
-    waiting = (Comparison.project_id == project.id, Comparison.status == "waiting")
+    waiting = (Comparison.project_id == project.id, Comparison.status == "waiting", ORDINARY)
     session.execute(
         update(Comparison)
         .where(*waiting, Comparison.counted >= project.labels_per_comparison)

@@ -10,6 +10,7 @@ from app.accounts import people
 from app.accounts.access import AdminOf, page_context
 from app.database import Transaction
 from app.errors import BadInput, Conflict
+from app.labeling import golds
 from app.models import ROLES
 from app.models.policies import Labeling, Retraining, Sampling
 from app.projects import members, projects
@@ -38,6 +39,10 @@ class Typed(BaseModel):
     criteria: str = ""
     repeats: str = ""
     order: str = ""
+    gold: str = ""
+    own_repeats: str = ""
+    qualification: str = ""
+    qualification_share: str = ""
     every: str = ""
     cron: str = ""
     restricted: str = ""
@@ -47,6 +52,8 @@ def _settings(request: Request, session: Transaction, access: AdminOf, status: i
     shown = {
         "typed": as_typed(access.project),
         "defaults": {**Sampling().to_json(), **Labeling().to_json(), **Retraining().to_json()},
+        "golds": golds.count(session, access.project),
+        "policy": Labeling.from_json(access.project.labeling),
         "members": members.listed(session, access.project),
         "all_roles": ROLES,
         "saved": False,

@@ -29,7 +29,7 @@ def lines(session: Session, projects: Sequence[Project]) -> list[Line]:
     answers = dict(
         session.execute(
             select(Answer.project_id, func.count())
-            .where(Answer.project_id.in_(ids), Answer.verdict.in_(DECISIVE))
+            .where(Answer.project_id.in_(ids), Answer.verdict.in_(DECISIVE), ~Answer.measures)
             .group_by(Answer.project_id)
         ).all()
     )

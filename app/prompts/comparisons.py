@@ -36,6 +36,7 @@ class Brought:
     strength: int | None
     rationale: str
     flags: list[str]
+    gold: bool
     labels: dict[str, Any]
 
     @property
@@ -50,6 +51,7 @@ def add(session: Session, project: Project, items: Iterable[Entry], source: str 
     Each item has `prompt` (or `messages`) and either two `responses`, with `preferred` (0, 1, "tie" or "both_bad")
     where it was answered, or `chosen` and `rejected`; `strength` 1 to 3, `rationale`, `flags` and what `labels_of`
     reads where wanted. One that was answered is complete with an imported answer, which names nobody; the others wait.
+    With `gold` true the answer is what is right about a gold comparison instead.
     """
     lock(session, project)
     result = Added()
@@ -118,10 +120,12 @@ def _store(session: Session, project: Project, brought: list[Brought]) -> None:
                 "prompt_id": known[one.hash].id,
                 "response_a_id": a,
                 "response_b_id": b,
-                "purpose": "holdout" if is_holdout(one.hash) else "train",
+                "purpose": "gold" if one.gold else "holdout" if is_holdout(one.hash) else "train",
+                "expected_verdict": one.verdict if one.gold else None,
+                "expected_preferred": one.preferred if one.gold else None,
                 "source": "import",
-                "status": "waiting" if one.verdict is None else "complete",
-                "counted": 0 if one.verdict is None else 1,
+                "status": "waiting" if one.verdict is None or one.gold else "complete",
+                "counted": 0 if one.verdict is None or one.gold else 1,
                 "priority": one.labels["priority"],
                 "needs": sorted({*known[one.hash].needs, *one.labels["needs"]}),
             }
@@ -140,7 +144,7 @@ def _store(session: Session, project: Project, brought: list[Brought]) -> None:
             "source": "import",
         }
         for one, comparison in zip(brought, comparisons, strict=True)
-        if one.verdict is not None
+        if one.verdict is not None and not one.gold
     ]
     if answers:
         session.execute(insert(Answer), answers)
@@ -173,6 +177,7 @@ def _checked(entry: Entry, source: str) -> Brought:
         _strength(value.get("strength")) if preferred else None,
         _rationale(value.get("rationale")),
         _flags(value.get("flags")),
+        _gold(value.get("gold"), verdict),
         labels_of(value, source),
     )
 
@@ -224,3 +229,9 @@ def _flags(given: Any) -> list[str]:
     if not isinstance(given, list) or not all(flag in FLAGS for flag in given):
         raise BadInput(f"flags must be a list of some of {', '.join(FLAGS)}.")
     return list(dict.fromkeys(given))
+
+
+def _gold(given: Any, verdict: str | None) -> bool:
+    if given not in (None, True, False) or (given and verdict is None):
+        raise BadInput('"gold" must be true beside the right answer (preferred, or chosen and rejected), or left out.')
+    return bool(given)

@@ -15,7 +15,7 @@ from app.errors import BadInput
 from app.labeling.comparisons import is_holdout, prompt_hash
 from app.languages import _
 from app.messages import check_text, conversation
-from app.models import Assignment, Comparison, Project, Prompt, now
+from app.models import ORDINARY, Assignment, Comparison, Project, Prompt, now
 from app.prompts.bodies import Entry
 from app.runs import due
 
@@ -186,7 +186,12 @@ def restore(session: Session, project: Project, ids: Sequence[int]) -> int:
     """Bring withdrawn prompts back into use, with the comparisons that came with them ready-made."""
     chosen = (Prompt.project_id == project.id, Prompt.id.in_(ids), Prompt.withdrawn_at.is_not(None))
     found = session.scalars(update(Prompt).where(*chosen).values(withdrawn_at=None).returning(Prompt.id)).all()
-    ready_made = (Comparison.prompt_id.in_(found), Comparison.status == "withdrawn", Comparison.source == "import")
+    ready_made = (
+        Comparison.prompt_id.in_(found),
+        Comparison.status == "withdrawn",
+        Comparison.source == "import",
+        ORDINARY,
+    )
     session.execute(update(Comparison).where(*ready_made).values(status="waiting"))
     if found:
         due.stock_may_be_low(session, project)

@@ -19,6 +19,10 @@ class Figures:
     answers: int
     agrees: Share
     """With what the others' answers to the same comparison come to, their own left out."""
+    gold: Share
+    """Gave the expected answer to gold comparisons."""
+    gold_a_minute: float | None
+    """How many of those in a minute of work on gold comparisons: who hurries must still be right."""
     left: Share
     """Preferred the response that stood on the left."""
     consistent: Share
@@ -27,7 +31,9 @@ class Figures:
     """The same, where the sides had changed."""
     skipped: Share
     corrected: Share
-    """Changed after it was given. What is undone leaves no trace."""
+    """Changed after it was given."""
+    undone: Share
+    """Taken back, of all that was answered. A pair that was not answered again is not counted."""
     seconds: float | None
     """The median."""
     seconds_server: float | None
@@ -41,14 +47,19 @@ def figures_of(answers: Sequence[Given], known: dict[int, list[Given]]) -> Figur
     spent = sum(min(seconds, LONGEST_PAUSE) for seconds in times)
     sides = [answer for answer in answers if answer.preferred and answer.shown_left]
     again = list(_repeats(answers))
+    golds = right(answers)
+    undone = sum(answer.undone for answer in answers)
     return Figures(
         answers=len(answers),
         agrees=_share(agreeing(answers, known).values()),
+        gold=_share(golds.values()),
+        gold_a_minute=_a_minute(golds),
         left=_share(answer.preferred == answer.shown_left for answer in sides),
         consistent=_share(same for same, _swapped in again),
         swapped=_share(same for same, swapped in again if swapped),
         skipped=_share(answer.verdict == "skipped" for answer in answers),
         corrected=_share(answer.revision > 1 for answer in answers),
+        undone=Share(undone, len(answers) + undone),
         seconds=_middle(answer.seconds for answer in answers),
         seconds_server=_middle(answer.seconds_server for answer in answers),
         per_hour=3600 * len(times) / spent if spent > 0 else None,
@@ -76,6 +87,17 @@ def agreeing(answers: Iterable[Given], known: dict[int, list[Given]]) -> dict[Gi
             if theirs is not None:
                 found[answer] = answer.choice == theirs
     return found
+
+
+def right(answers: Iterable[Given]) -> dict[Given, bool]:
+    """Whether each counting answer to a gold comparison is the expected one."""
+    return {answer: answer.choice == answer.expected for answer in answers if answer.counts and answer.expected}
+
+
+def _a_minute(golds: dict[Given, bool]) -> float | None:
+    timed = {answer: min(answer.seconds, LONGEST_PAUSE) for answer in golds if answer.seconds is not None}
+    spent = sum(timed.values())
+    return 60 * sum(golds[answer] for answer in timed) / spent if spent > 0 else None
 
 
 def _repeats(answers: Iterable[Given]) -> Iterable[tuple[bool, bool]]:

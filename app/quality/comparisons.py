@@ -1,16 +1,14 @@
 """One comparison and what everybody said of it; an admin who looks at it may adjudicate."""
 
-import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.access import Access
 from app.errors import BadInput, Conflict, NotFound
-from app.labeling import answers, words
+from app.labeling import answers, leases, words
 from app.labeling.answers import Spoken
 from app.languages import _
 from app.models import DECISIVE, Answer, Assignment, Comparison, User, now
@@ -73,6 +71,10 @@ def find(session: Session, access: Access, id: int) -> Looked:
 def why_not(access: Access, looked: Looked) -> str | None:
     """Why this person cannot adjudicate here, as a sentence; None where they can."""
     comparison = looked.comparison
+    if comparison.purpose == "gold":
+        return _("This is a gold comparison: what is right about it is known, and people are tested by it.")
+    if comparison.asks_id is not None:
+        return _("This was one person's own earlier pair, asked again. The first comparison is the one to decide.")
     if "admin" not in access.roles:
         return _("Admins adjudicate. Ask one of them to decide.")
     if comparison.source in OF_OTHERS:
@@ -88,7 +90,7 @@ def why_not(access: Access, looked: Looked) -> str | None:
 
 def begin(session: Session, access: Access, comparison: Comparison) -> Assignment:
     """Note that this person looks at the comparison now, and on which side they see each response."""
-    assignment = _side(session, access, comparison)
+    assignment = leases.assign(session, access, comparison)
     if assignment.status != "answered":
         assignment.claimed_at = now()
     return assignment
@@ -102,31 +104,11 @@ def adjudicate(session: Session, access: Access, looked: Looked, spoken: Spoken)
     if spoken.verdict not in DECISIVE:
         raise BadInput(_("Choose a step or both bad: that decides. If you cannot, leave the comparison open."))
     refused = why_not(access, looked)
-    assignment = _side(session, access, looked.comparison)
+    assignment = leases.assign(session, access, looked.comparison)
     # Sent twice, the answer is there already: `record` gives it back, or says that it was another one.
     if refused is not None and assignment.status != "answered":
         raise Conflict(refused)
     return answers.record(session, access, assignment.id, spoken, adjudicates=True)
-
-
-def _side(session: Session, access: Access, comparison: Comparison) -> Assignment:
-    """This person's assignment of a comparison, made without a lease where there is none."""
-    moment = now()
-    session.execute(
-        insert(Assignment)
-        .values(
-            project_id=access.project.id,
-            comparison_id=comparison.id,
-            user_id=access.person.id,
-            shown_left=secrets.choice("ab"),
-            status="released",
-            leased_until=moment,
-            claimed_at=moment,
-        )
-        .on_conflict_do_nothing(index_elements=["comparison_id", "user_id"])
-    )
-    mine = (Assignment.comparison_id == comparison.id, Assignment.user_id == access.person.id)
-    return session.scalars(select(Assignment).where(*mine)).one()
 
 
 def _said_of(session: Session, access: Access, comparisons: Collection[int]) -> list[Said]:

@@ -12,7 +12,8 @@ from app.database import Transaction
 from app.errors import BadInput, Conflict
 from app.labeling import dock, leases, repeats
 from app.labeling.dock import Sent
-from app.quality import comparisons, disagreements, given, surprises
+from app.models.policies import Labeling
+from app.quality import comparisons, disagreements, given, golds, surprises
 from app.quality.access import Id, QualityOf, context
 from app.templating import page
 
@@ -36,8 +37,8 @@ def surprises_page(request: Request, session: Transaction, access: QualityOf) ->
 
 
 @pages.get("/comparisons/{id}")
-def comparison_page(request: Request, session: Transaction, access: QualityOf, id: Id) -> Response:
-    return _comparison(request, session, access, id)
+def comparison_page(request: Request, session: Transaction, access: QualityOf, id: Id, done: str = "") -> Response:
+    return _comparison(request, session, access, id, done=done)
 
 
 @pages.post("/comparisons/{id}")
@@ -46,6 +47,8 @@ def adjudicate(request: Request, session: Transaction, access: AdminOf, id: Id, 
     try:
         with session.begin_nested():
             comparisons.adjudicate(session, access, looked, dock.spoken(sent))
+            if sent.get("gold"):
+                golds.make(session, access, looked)
     except (BadInput, Conflict) as problem:
         return _comparison(request, session, access, id, sent, problem.message, problem.status)
     return RedirectResponse(f"/projects/{access.project.slug}/quality/disagreements", 303)
@@ -58,7 +61,36 @@ def ask_once_more(request: Request, session: Transaction, access: AdminOf, id: I
         repeats.ask_once_more(session, looked.comparison)
     except Conflict as problem:
         return _comparison(request, session, access, id, None, problem.message, problem.status)
-    return RedirectResponse(f"/projects/{access.project.slug}/quality/surprises", 303)
+    return _back(access, id, "again")
+
+
+@pages.get("/gold")
+def golds_page(request: Request, session: Transaction, access: QualityOf) -> Response:
+    values = {
+        "listed": golds.listed(session, access),
+        "proposals": golds.proposals(session, access, given.newest(session, access.project)),
+        "policy": Labeling.from_json(access.project.labeling),
+    }
+    return page(request, "quality/golds.html", context(access, "gold") | values)
+
+
+@pages.post("/comparisons/{id}/gold")
+def make_gold(request: Request, session: Transaction, access: AdminOf, id: Id) -> Response:
+    try:
+        golds.make(session, access, comparisons.find(session, access, id))
+    except Conflict as problem:
+        return _comparison(request, session, access, id, None, problem.message, problem.status)
+    return RedirectResponse(f"/projects/{access.project.slug}/quality/gold", 303)
+
+
+@pages.post("/comparisons/{id}/gold/end")
+def end_gold(request: Request, session: Transaction, access: AdminOf, id: Id) -> Response:
+    golds.end(session, comparisons.find(session, access, id))
+    return RedirectResponse(f"/projects/{access.project.slug}/quality/gold", 303)
+
+
+def _back(access: Access, id: int, done: str) -> Response:
+    return RedirectResponse(f"/projects/{access.project.slug}/quality/comparisons/{id}?done={done}", 303)
 
 
 def _comparison(
@@ -69,8 +101,10 @@ def _comparison(
     sent: FormData | None = None,
     problem: str = "",
     status: int = 200,
+    done: str = "",
 ) -> Response:
     looked = comparisons.find(session, access, id)
+    expected = golds.expected_of(session, access, looked)
     refused = comparisons.why_not(access, looked)
     shown_left = "a" if refused else comparisons.begin(session, access, looked.comparison).shown_left
     values: dict[str, Any] = {
@@ -78,6 +112,9 @@ def _comparison(
         "left": shown_left,
         "pair": leases.pair_of(session, looked.comparison.id, shown_left),
         "refused": refused,
+        "expected": golds.WORDS[expected] if expected else "",
+        "gold": looked.comparison.purpose == "gold" and golds.WORDS[golds.choice_of(looked.comparison)],
+        "done": done,
         "typed": dock.typed(sent or FormData()),
         "chosen": "",
         "problem": problem,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import case, func, select, true
 from sqlalchemy.orm import Session
 
 from app.models import DECISIVE, Answer, Assignment, Comparison, Project
@@ -38,6 +38,11 @@ class Given(NamedTuple):
     created: datetime
     revision: int
     adjudicates: bool
+    gold: bool = False
+    expected: str | None = None
+    """The right choice, where it answers a gold comparison that still holds."""
+    undone: int = 0
+    """How many answers to the same pair were taken back before this one."""
 
     @property
     def counts(self) -> bool:
@@ -71,8 +76,12 @@ class Given(NamedTuple):
         return self.seconds_client if self.seconds_client is not None else self.seconds_server
 
 
-def newest(session: Session, project: Project, *, simulated: bool = False) -> list[Given]:
+def newest(
+    session: Session, project: Project, *, simulated: bool = False, comparison: int | None = None
+) -> list[Given]:
     """The newest MOST answers of the project's annotators, newest first: of people, or of simulated ones.
+
+    With a `comparison` only those to it.
 
     What somebody chose in a chat or a product was about answers that nobody else saw, and an import names nobody.
     """
@@ -92,6 +101,14 @@ def newest(session: Session, project: Project, *, simulated: bool = False) -> li
             Answer.created_at,
             Answer.revision,
             Answer.adjudicates,
+            Comparison.purpose == "gold",
+            case(
+                (
+                    Comparison.status != "withdrawn",
+                    func.coalesce(Comparison.expected_preferred, Comparison.expected_verdict),
+                )
+            ),
+            func.coalesce(Assignment.undone, 0),
         )
         .join(Comparison, Comparison.id == Answer.comparison_id)
         .outerjoin(Assignment, Assignment.id == Answer.assignment_id)
@@ -100,21 +117,19 @@ def newest(session: Session, project: Project, *, simulated: bool = False) -> li
             Answer.source.in_(("page", "api")),
             Answer.user_id.is_not(None),
             Answer.simulated.is_(simulated),
+            true() if comparison is None else Answer.comparison_id == comparison,
         )
         .order_by(Answer.id.desc())
         .limit(MOST)
     )
-    return [
-        Given(id, comparison, (min(a, b), max(a, b)), "a" if a < b else "b", *said)
-        for id, comparison, a, b, *said in rows
-    ]
+    return [Given(id, about, (min(a, b), max(a, b)), "a" if a < b else "b", *said) for id, about, a, b, *said in rows]
 
 
 def by_comparison(answers: Iterable[Given]) -> dict[int, list[Given]]:
-    """The counting answers of each comparison, newest first."""
+    """The counting answers of each comparison, newest first; gold ones, of which the answer is known, are left out."""
     found: dict[int, list[Given]] = defaultdict(list)
     for answer in answers:
-        if answer.counts:
+        if answer.counts and not answer.gold:
             found[answer.comparison].append(answer)
     return dict(found)
 

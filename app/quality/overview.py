@@ -7,8 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Access
+from app.labeling import rounds
 from app.languages import _
-from app.models import Standing, User, now
+from app.models import Qualification, Standing, User, now
 from app.quality import annotators, standings
 from app.quality.agreement import Agreement, agreement
 from app.quality.annotators import Figures
@@ -25,6 +26,7 @@ class Annotator:
     person: User
     figures: Figures
     standing: Standing | None
+    round: Qualification | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def look(session: Session, access: Access, *, simulated: bool) -> Overview:
     known = by_comparison(trusted)
     everybody = {person: annotators.figures_of(said, known) for person, said in annotators.by_person(answers).items()}
     people = session.scalars(select(User).where(User.id.in_(everybody)))
-    listed = [Annotator(one, everybody[one.id], decided.get(one.id)) for one in people]
+    practised = rounds.of_project(session, access.project)
+    listed = [Annotator(one, everybody[one.id], decided.get(one.id), practised.get(one.id)) for one in people]
     # Who adjudicated saw what the others had said, so that agreement says nothing.
     independent = [[answer for answer in said if not answer.adjudicates] for said in known.values()]
     return Overview(

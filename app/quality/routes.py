@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import Access, AdminOf, MemberOf, page_context
 from app.database import Transaction
-from app.errors import BadInput
+from app.errors import BadInput, Conflict
+from app.labeling import rounds
 from app.quality import annotators, comparisons, disagreements, given, overview, standings, tastes, weeks
 from app.quality.access import Id, QualityOf, context
 from app.quality.agreement import Agreement
@@ -55,7 +56,7 @@ def decide(
     person = standings.find_annotator(session, access, id)
     try:
         standings.decide(session, access, person, decision, reason)
-    except BadInput as problem:
+    except (BadInput, Conflict) as problem:
         return _annotator(request, session, access, id, problem.message, decision, problem.status)
     return RedirectResponse(f"/projects/{access.project.slug}/quality/annotators/{id}", 303)
 
@@ -79,6 +80,7 @@ def _annotator(
         "other": other,
         "figures": annotators.figures_of(theirs, found.known),
         "standing": standing,
+        "round": rounds.of(session, access.project, other),
         "decider": standings.decider(session, standing),
         "weeks": by_week,
         "lines": weeks.lines_of(by_week),
@@ -133,11 +135,12 @@ def _agreement(found: Agreement) -> dict[str, float | None]:
 
 
 def _figures(figures: Figures) -> dict[str, Any]:
-    shares = ("agrees", "left", "consistent", "swapped", "skipped", "corrected")
+    shares = ("agrees", "gold", "left", "consistent", "swapped", "skipped", "corrected", "undone")
     return {
         "answers": figures.answers,
         **{name: _share(getattr(figures, name)) for name in shares},
         "seconds": figures.seconds,
+        "gold_a_minute": figures.gold_a_minute,
     }
 
 

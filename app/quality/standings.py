@@ -6,12 +6,15 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import Access
 from app.errors import BadInput, NotFound
+from app.labeling import rounds
 from app.languages import _
 from app.messages import check_storable
 from app.models import Answer, Standing, User, now
 
 LONGEST_REASON = 500
 DECISIONS = ("pause", "resume", "exclude", "include")
+AFTER_ROUND = {"let-in": rounds.let_in, "practice": rounds.ask_again}
+"""What becomes of somebody who fell short in the qualification round."""
 
 
 def find_annotator(session: Session, access: Access, person_id: int) -> User:
@@ -37,8 +40,12 @@ def decider(session: Session, standing: Standing | None) -> User | None:
 def decide(session: Session, access: Access, person: User, decision: str, reason: str) -> None:
     """Pause or resume somebody, exclude or include their answers; the former of each need a reason, else BadInput.
 
+    So does letting somebody in who fell short, or letting them practise again; Conflict where that is not open.
     Excluding changes no answer and no snapshot that was taken; including makes the next one whole again.
     """
+    if decision in AFTER_ROUND:
+        AFTER_ROUND[decision](session, access, person, _checked(reason))
+        return
     if decision not in DECISIONS:
         raise NotFound
     begins = decision in ("pause", "exclude")

@@ -50,6 +50,7 @@ def _asked_again(session: Session, ids: dict[int, float]) -> set[int]:
     same = exists().where(
         repeat.purpose == "repeat",
         repeat.status != "withdrawn",
+        repeat.asks_id.is_(None),
         func.least(repeat.response_a_id, repeat.response_b_id)
         == func.least(Comparison.response_a_id, Comparison.response_b_id),
         func.greatest(repeat.response_a_id, repeat.response_b_id)

@@ -7,8 +7,8 @@ from sqlalchemy import Select, case, exists, select
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts.access import Access
-from app.models import Answer, Comparison, Response, Standing
-from app.quality import taste
+from app.models import Answer, Comparison, GuidelineVersion, Response, Standing
+from app.quality import asked_for, taste
 from app.quality.features import FEATURES, Feature, read
 from app.quality.taste import Weight
 
@@ -31,6 +31,11 @@ class Trait:
         return self.feature.more if self.weight.weight > 0 else self.feature.less
 
     @property
+    def other(self) -> str:
+        """What is not preferred."""
+        return self.feature.less if self.weight.weight > 0 else self.feature.more
+
+    @property
     def odds(self) -> tuple[int, int, int]:
         """How often, in percent, what is liked is preferred where it is one spread ahead, with the interval's ends."""
         way = 1 if self.weight.weight > 0 else -1
@@ -45,6 +50,17 @@ class Taste:
     answers: int
     missing: int
     traits: list[Trait]
+    asked: dict[str, bool]
+    """What the guidelines in force ask for, as asked_for.read says it."""
+
+    @property
+    def against_guidelines(self) -> list[Trait]:
+        """The clear traits that go against the guidelines."""
+        return [
+            trait
+            for trait in self.clear
+            if self.asked.get(trait.feature.name, trait.weight.weight > 0) != (trait.weight.weight > 0)
+        ]
 
     @property
     def clear(self) -> list[Trait]:
@@ -56,7 +72,7 @@ def of(session: Session, access: Access, person_id: int | None = None, *, simula
     """The taste of one person in this project, or of all whom no admin excluded."""
     pairs = session.execute(_texts(access, person_id, simulated)).all()
     if len(pairs) < FEWEST:
-        return Taste(len(pairs), FEWEST - len(pairs), [])
+        return Taste(len(pairs), FEWEST - len(pairs), [], {})
     known: dict[int, list[float]] = {}
     for row in pairs:
         for id, text in ((row.chosen_id, row.chosen), (row.other_id, row.other)):
@@ -64,7 +80,14 @@ def of(session: Session, access: Access, person_id: int | None = None, *, simula
     differences = np.array([known[row.chosen_id] for row in pairs]) - np.array([known[row.other_id] for row in pairs])
     weights = zip(FEATURES, taste.fit(differences), strict=True)
     traits = [Trait(feature, weight) for feature, weight in weights if weight is not None]
-    return Taste(len(pairs), 0, sorted(traits, key=lambda trait: -abs(trait.weight.weight)))
+    text = session.scalar(
+        select(GuidelineVersion.text)
+        .where(GuidelineVersion.project_id == access.project.id)
+        .order_by(GuidelineVersion.version.desc())
+        .limit(1)
+    )
+    traits.sort(key=lambda trait: -abs(trait.weight.weight))
+    return Taste(len(pairs), 0, traits, asked_for.read(text or ""))
 
 
 def _texts(access: Access, person_id: int | None, simulated: bool) -> Select[int, str, int, str]:

@@ -7,7 +7,7 @@ from datetime import UTC, date, timedelta
 from statistics import median
 
 from app.languages import _
-from app.quality.annotators import agreeing
+from app.quality.annotators import agreeing, right
 from app.quality.given import Given
 from app.quality.shares import Share
 
@@ -23,6 +23,7 @@ class Week:
     monday: date
     answers: int
     agrees: Share
+    gold: Share
     seconds: float | None
 
 
@@ -58,14 +59,21 @@ def lines_of(weeks: Sequence[Week]) -> list[Line]:
         lambda week: None if week.agrees.value is None else 100 * week.agrees.value,
         lambda week: _in_percent(week.agrees.interval),
     )
+    gold = _line(
+        _("Agreement with gold, %"),
+        weeks,
+        lambda week: None if week.gold.value is None else 100 * week.gold.value,
+        lambda week: _in_percent(week.gold.interval),
+    )
     pace = _line(_("Median seconds per answer"), weeks, lambda week: week.seconds, lambda week: None)
-    return [line for line in (agreement, pace) if line is not None]
+    return [line for line in (agreement, gold, pace) if line is not None]
 
 
 def _week(monday: date, answers: Sequence[Given], known: dict[int, list[Given]]) -> Week:
-    hits = list(agreeing(answers, known).values())
+    hits, golds = (list(found.values()) for found in (agreeing(answers, known), right(answers)))
     times = [answer.seconds for answer in answers if answer.seconds is not None]
-    return Week(monday, len(answers), Share(sum(hits), len(hits)), median(times) if times else None)
+    middle = median(times) if times else None
+    return Week(monday, len(answers), Share(sum(hits), len(hits)), Share(sum(golds), len(golds)), middle)
 
 
 def _in_percent(interval: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -28,7 +28,9 @@ def after_answer(session: Session, project: Project) -> None:
 
 
 def new_answers(session: Session, project_id: int, at_most: int | None = None) -> int:
-    """How many decisive answers came since the last chain or reward run took count; imported ones never count.
+    """How many decisive answers came since the last chain or reward run took count.
+
+    Imported ones never count, nor those that only measure people.
 
     Counts no further than `at_most`, so that asking on every answer stays cheap.
     """
@@ -46,6 +48,7 @@ def new_answers(session: Session, project_id: int, at_most: int | None = None) -
             Answer.id > func.coalesce(counted, 0),
             Answer.verdict.in_(DECISIVE),
             Answer.source != "import",
+            ~Answer.measures,
         )
         .limit(at_most)
         .subquery()

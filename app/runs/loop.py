@@ -43,7 +43,7 @@ def of(session: Session, project: Project) -> Loop:
     ).one()
     answers = session.execute(
         select(func.count(), func.max(Answer.created_at)).where(
-            Answer.project_id == project.id, Answer.verdict.in_(DECISIVE)
+            Answer.project_id == project.id, Answer.verdict.in_(DECISIVE), ~Answer.measures
         )
     ).one()
     under_way = list(

@@ -94,7 +94,7 @@ def _check_sample(session: Session, project: Project, params: dict[str, Any]) ->
 
 
 def _check_answers(session: Session, project: Project) -> None:
-    decisive = select(Answer.id).where(Answer.project_id == project.id, Answer.verdict.in_(DECISIVE))
+    decisive = select(Answer.id).where(Answer.project_id == project.id, Answer.verdict.in_(DECISIVE), ~Answer.measures)
     if session.scalar(decisive.limit(1)) is None:
         raise BadInput(_("There is nothing to learn from yet. Label some pairs first."))
 

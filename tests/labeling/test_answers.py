@@ -11,6 +11,7 @@ from app.accounts.access import Access
 from app.errors import BadInput, Conflict, Gone, NotFound
 from app.labeling import answers, leases
 from app.labeling.answers import Spoken
+from app.labeling.meaning import handles
 from app.models import Answer, Assignment, GuidelineVersion, Run, Snapshot, SnapshotAnswer
 from tests.labeling.pairs import LEFT, RIGHT, SKIP, access_of, lapse, make_comparison, make_comparisons, meant
 from tests.people import make_person, make_project
@@ -44,7 +45,7 @@ def test_a_side_is_stored_as_the_response_that_stood_there(session: Session, sho
 
 def test_a_response_may_be_named_by_its_id(session: Session) -> None:
     alice, assignment = desk(session)
-    b = str(assignment.comparison.response_b_id)
+    b = handles(assignment)[assignment.shown_left == "a"]
     assert answers.record(session, alice, assignment.id, Spoken("preferred", b, 1)).preferred == "b"
 
 

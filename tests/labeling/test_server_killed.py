@@ -78,17 +78,17 @@ class Crowd:
         while (claimed := self.post("/projects/garden/assignments", headers)).status_code != 204:
             assert claimed.status_code == 200, claimed.text
             held = claimed.json()
-            # Each person prefers the response with the lower id, wherever it stands.
+            # Each person prefers the same response, wherever it stands.
             said = {
                 "verdict": "preferred",
-                "preferred": min((each["id"] for each in held["responses"]), key=int),
+                "preferred": min(held["responses"], key=lambda each: each["text"])["id"],
                 "strength": 2,
             }
             sent = self.post(f"/assignments/{held['assignment']}/answer", headers, said)
             assert sent.status_code == 200, sent.text
             stored = sent.json()
             with self.lock:
-                who = (headers["Authorization"], stored["comparison"])
+                who = (headers["Authorization"], stored["assignment"])
                 assert who not in self.confirmed, "confirmed twice"
                 self.confirmed[who] = stored["id"]
 
@@ -111,7 +111,7 @@ def test_no_answer_is_lost_and_none_is_twice_however_the_server_dies(server: Ser
         ends = session.execute(select(Comparison.status, Comparison.counted).distinct()).all()
         assert [tuple(end) for end in ends] == [("complete", OVERLAP)]
         assert {str(answer.id) for answer in stored} == set(crowd.confirmed.values()), "kept is what was confirmed"
-        assert {answer.preferred for answer in stored} == {"a"}, "the first response, whose id is lower"
+        assert {answer.preferred for answer in stored} == {"b"}, "the elm, which comes first by the letters"
         assert session.scalar(select(func.count()).where(Assignment.status == "leased")) == 0
 
 

@@ -52,7 +52,7 @@ def gather(session: Session, project: Project) -> Said:
         .join(Prompt, Prompt.id == Comparison.prompt_id)
         .join(a, a.id == Comparison.response_a_id)
         .join(b, b.id == Comparison.response_b_id)
-        .where(Answer.project_id == project.id, Answer.verdict.in_(DECISIVE))
+        .where(Answer.project_id == project.id, Answer.verdict.in_(DECISIVE), ~Answer.measures)
         .order_by(Answer.id.desc())
         .limit(MOST)
     ).all()

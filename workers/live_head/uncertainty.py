@@ -7,10 +7,9 @@ from sqlalchemy.orm import Session, aliased
 from sqlalchemy.types import BigInteger, Float
 
 from app.database import open_session
-from app.labeling.comparisons import CLAIMABLE
 from app.live_head import heads
 from app.live_head.heads import Floats
-from app.models import Comparison, LiveHead, Project, Response
+from app.models import ORDINARY, Comparison, LiveHead, Project, Response
 from app.models.policies import Labeling
 
 MOST = 2000
@@ -75,7 +74,7 @@ def _waiting(session: Session, project_id: int, row: LiveHead) -> tuple[list[tup
         .where(
             Comparison.project_id == project_id,
             Comparison.status == literal_column("'waiting'"),
-            Comparison.purpose.in_(CLAIMABLE),
+            ORDINARY,
         )
         .order_by(Comparison.id.desc())
         .limit(MOST)
