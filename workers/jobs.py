@@ -1,6 +1,6 @@
 """One function per job, the periodic ones, and the rescue of what a dead worker left behind; never torch.
 
-The web puts jobs on the queue by these names: `train`, `sample`, `export`, `refill`, `live_head`.
+The web puts jobs on the queue by these names: `train`, `sample`, `export`, `erase`, `refill`, `live_head`.
 """
 
 import asyncio
@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from procrastinate import JobContext, exceptions
+from procrastinate import JobContext, RetryStrategy, exceptions
 from procrastinate.jobs import Status
 from sqlalchemy import Connection, delete, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.database import open_session
-from app.datasets import exports
+from app.datasets import erasures, exports
 from app.errors import DomainError
 from app.labeling import repeats
 from app.live_head import heads
-from app.models import FINISHED, Assignment, LoginSession, Project, RateLimit, Run, now
+from app.models import FINISHED, Assignment, LoginSession, Project, RateLimit, Run, User, now
 from app.queue import DEFAULT, TRAIN, queue
 from app.runs import due, fence, live, progress, steps
 from app.runs.progress import Cancelled, Failed, PutBack
@@ -177,6 +177,13 @@ def _export(run_id: int, watch: Watch) -> None:
     said = exports.write(run_id, watch.go_on)
     with _ending(run_id) as (session, run):
         steps.succeeded(session, run, {}, said)
+
+
+@queue.task(name="erase", queue=DEFAULT, retry=RetryStrategy(max_attempts=20, exponential_wait=2))
+def erase(user_id: int) -> None:
+    """Take what a person wrote out of kept snapshots and exports; enqueued in the transaction that erased them."""
+    with open_session() as session:
+        erasures.erase(session, session.get_one(User, user_id))
 
 
 @queue.task(name="refill", queue=DEFAULT)

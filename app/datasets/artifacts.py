@@ -70,6 +70,28 @@ def exists(url: str) -> bool:
     return bool(filesystem.exists(path))
 
 
+@contextlib.contextmanager
+def rewritten(url: str) -> Iterator[Path]:
+    """A new private file on this machine; when the block ends it takes the place of the file at `url`, at once."""
+    with made_for(url) as directory:
+        path = directory / "file"
+        yield path
+        _sync(path)
+        filesystem, target = _resolve(url)
+        if isinstance(filesystem, LocalFileSystem):
+            path.replace(target)
+            _sync(Path(target).parent)
+        else:
+            filesystem.put_file(str(path), target)
+
+
+def remove(url: str) -> None:
+    """Remove a directory of the store, and all that is in it; it may be gone already."""
+    filesystem, path = _resolve(url)
+    with contextlib.suppress(FileNotFoundError):
+        filesystem.rm(path, recursive=True)
+
+
 def sha256_of(file: IO[bytes]) -> str:
     """The SHA-256 of everything that is left to read, as hexadecimal digits."""
     digest = hashlib.sha256()
@@ -82,6 +104,12 @@ def facts_of(path: Path) -> dict[str, Any]:
     """What a manifest says of a file: `{"sha256", "bytes"}`."""
     with path.open("rb") as file:
         return {"sha256": sha256_of(file), "bytes": path.stat().st_size}
+
+
+def facts_at(url: str) -> dict[str, Any]:
+    """The same of a file of the store."""
+    with opened(url) as file:
+        return {"sha256": sha256_of(file), "bytes": file.tell()}
 
 
 def _swap(directory: Path, target: Path) -> None:

@@ -17,7 +17,7 @@ from app.datasets import artifacts, snapshots
 from app.datasets.filters import Filters
 from app.datasets.formats import FORMATS, features
 from app.datasets.layouts import LAYOUTS, Rationales
-from app.errors import BadInput, Conflict, NotFound
+from app.errors import BadInput, Conflict, Gone, NotFound
 from app.languages import _
 from app.models import FINISHED, Export, Project, Run, Snapshot, User, now
 from app.queue import enqueue
@@ -80,11 +80,15 @@ def write(run_id: int, check: Check = lambda: None) -> str:
         check()
         artifacts.put(directory, url)
     with open_session() as session:
-        facts = {key: manifest[key] for key in ("sha256", "bytes", "rows")}
-        session.execute(
-            update(Export).where(Export.id == export.id).values(url=f"{url}/{name}", manifest=manifest, **facts)
-        )
-    return f"Wrote {manifest['rows']:,} rows."
+        as_now = session.get_one(Snapshot, snapshot.id, with_for_update=True).manifest
+        if as_now.get("erasures") == snapshot.manifest.get("erasures"):
+            facts = {key: manifest[key] for key in ("sha256", "bytes", "rows")}
+            session.execute(
+                update(Export).where(Export.id == export.id).values(url=f"{url}/{name}", manifest=manifest, **facts)
+            )
+            return f"Wrote {manifest['rows']:,} rows."
+    # Somebody was erased while this was written, and it may show what they wrote.
+    return write(run_id, check)
 
 
 def write_file(
@@ -135,7 +139,9 @@ def find(session: Session, person: User, export_id: str, project: Project | None
 
 
 def finished(export: Export) -> str:
-    """The URL of the export's file; raises Conflict with a sentence while there is none."""
+    """The URL of the export's file; raises Conflict with a sentence while there is none, Gone where it was removed."""
+    if "erased" in export.manifest:
+        raise Gone(_("This file showed what a person wrote who has been erased, so it was removed. Make it again."))
     if export.url is None or export.run.status != "succeeded":
         sentence = _("This export is {status}, so it has no file.").format(status=_(export.run.status))
         raise Conflict(f"{sentence} {export.run.error or ''}".strip())

@@ -5,7 +5,8 @@ A snapshot is the directory `snapshots/<sha256>/` of the artefact store:
 - `answers.parquet`: one row per answer (answer_table.SCHEMA); people are pseudonyms
 - `rationales.parquet`: the answers' rationales, a file of their own because erasure may remove it
 - `manifest.json`: `{"files": {name: {"sha256", "bytes"}}, "kind": "snapshot", "table": version}`
-- `card.json`: what was asked for, counted and left out; not part of the hash, because it says when that was
+- `card.json`: what was asked for, counted and left out; not part of the hash, because it says when that was. Where
+  somebody was erased, `erasures` says when, how many rationales went, and what the file's hash is since then
 
 The snapshot's SHA-256 is that of manifest.json's bytes, so the same answers always give the same snapshot.
 """
@@ -52,8 +53,8 @@ def take(
     that ends the answers cannot be undone. `report` is told how many answers were written, and may raise to stop.
     """
     session.flush()
-    # One at a time per project: who comes second finds the first one's snapshot instead of making it again.
-    session.execute(text("select pg_advisory_xact_lock(hashtext('snapshot'), :project)"), {"project": project.id})
+    # Who comes second finds the first one's snapshot instead of making it again.
+    one_at_a_time(session, project.id)
     with artifacts.made_for(artifacts.url_of("snapshots", "new")) as directory:
         counts = answer_table.write(session, project, filters, directory, report)
         files = {name: artifacts.facts_of(directory / name) for name in (ANSWERS, RATIONALES)}
@@ -65,7 +66,7 @@ def take(
             return known
         card = {**_card(session, project, filters, counts, created_by), "sha256": sha256, "files": files}
         (directory / artifacts.MANIFEST).write_bytes(manifest)
-        (directory / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False))
+        (directory / CARD).write_bytes(_card_bytes(card))
         artifacts.put(directory, url)
     if known is not None:
         known.url = url
@@ -77,16 +78,35 @@ def take(
     return snapshot
 
 
+def one_at_a_time(session: Session, project_id: int) -> None:
+    """Wait until nobody else takes or changes a snapshot of the project; others wait until this transaction ends."""
+    session.execute(text("select pg_advisory_xact_lock(hashtext('snapshot'), :project)"), {"project": project_id})
+
+
 def taken_rows(snapshot: Snapshot, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The snapshot's rows as batches; raises SnapshotDamaged before the first one where the file's hash differs."""
     return _read(snapshot, ANSWERS, columns)
 
 
 def taken_rationales(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
-    """Answer id and rationale, in the order of the rows; nothing where erasure removed the file."""
+    """Answer id and rationale, in the order of the rows, but for what an erasure removed."""
     if artifacts.exists(f"{snapshot.url}/{RATIONALES}"):
         for batch in _read(snapshot, RATIONALES, None):
             yield from zip(batch["answer"].to_pylist(), batch["rationale"].to_pylist(), strict=True)
+
+
+def facts_of(snapshot: Snapshot, name: str) -> dict[str, Any]:
+    """Hash and size that a file of the snapshot has now: as it was written, or as the last erasure left it."""
+    facts: dict[str, Any] = snapshot.manifest["files"][name]
+    for erasure in snapshot.manifest.get("erasures", ()):
+        facts = erasure["files"].get(name, facts)
+    return facts
+
+
+def write_card(snapshot: Snapshot) -> None:
+    """Put the snapshot's manifest beside its files once more, because something was added to it."""
+    with artifacts.rewritten(f"{snapshot.url}/{CARD}") as path:
+        path.write_bytes(_card_bytes(snapshot.manifest))
 
 
 def find(session: Session, project: Project, sha256: str) -> Snapshot:
@@ -113,6 +133,10 @@ def _manifest_bytes(files: dict[str, dict[str, Any]]) -> bytes:
     return json.dumps(manifest, indent=1, sort_keys=True).encode()
 
 
+def _card_bytes(card: dict[str, Any]) -> bytes:
+    return json.dumps(card, indent=1, ensure_ascii=False).encode()
+
+
 def _is_whole(url: str, files: dict[str, dict[str, Any]]) -> bool:
     """Whether the answers lie there as they were written (the rationales may have been removed)."""
     try:
@@ -128,7 +152,7 @@ def _read(snapshot: Snapshot, name: str, columns: list[str] | None) -> Iterator[
         raise SnapshotDamaged
     try:
         with artifacts.opened(f"{snapshot.url}/{name}") as file:
-            if artifacts.sha256_of(file) != snapshot.manifest["files"][name]["sha256"]:
+            if artifacts.sha256_of(file) != facts_of(snapshot, name)["sha256"]:
                 raise SnapshotDamaged(f"{name} of snapshot {snapshot.sha256} was changed. Restore it from a backup.")
             file.seek(0)
             yield from answer_table.batches_of(file, columns)
