@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from bench.figures import Figure, table
 
-CLAIMS = ("claim", "live_head", "first_loop")
+CLAIMS = ("claim", "exports", "live_head", "first_loop")
 """Modules of this package; each has `measure() -> list[Figure]`."""
 
 

@@ -1,28 +1,27 @@
 """A snapshot's table: one row per answer, its columns, the query that fills it, and what is counted on the way."""
 
-import json
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from sqlalchemy import ColumnElement, Row, Select, SQLColumnExpression, Text, cast, func, select, type_coerce
+from sqlalchemy import BigInteger, Select, func, select
 from sqlalchemy.orm import Session, aliased
-from sqlalchemy.types import NullType
 
+from app.datasets import copied
 from app.datasets.filters import Filters
 from app.datasets.pseudonyms import pseudonym
 from app.models import Answer, Assignment, Comparison, Project, Prompt, Response
 
 VERSION = 1
 """Raised when a column changes its meaning; kept in the manifest and in the files."""
-Columns = dict[str, Sequence[Any]]
-"""Rows of `statement`, turned: the values of each column, in the order of the rows."""
 ROWS = 2048
 """Rows per group: what is held in memory at once, and part of what makes the same answers the same bytes."""
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -65,7 +64,15 @@ SCHEMA = pa.schema(
     ]
 )
 RATIONALES = pa.schema([("answer", pa.string()), ("rationale", pa.string())])
-IDS = {"answer", "comparison", "prompt_id", "response_a_id", "response_b_id", "checkpoint_a", "checkpoint_b"}
+READ = pa.schema(
+    [
+        *(item.with_type(pa.int64()) if item.name == "annotator" else item for item in SCHEMA),
+        *(pa.field(name, pa.string()) for name in ("rationale", "base_a", "base_b")),
+    ]
+)
+"""What `statement` gives: the table, people by their ids, and what is counted or lies apart."""
+FEW_VALUES = ["verdict", "preferred", "annotator", "source", "purpose", "finish_a", "finish_b", "shown_left"]
+"""Text columns worth a dictionary; for the long ones looking for repetition costs a third of the time of writing."""
 
 
 @dataclass
@@ -78,7 +85,7 @@ class Counts:
     purposes: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
     guideline_versions: Counter[int] = field(default_factory=Counter)
-    writers: Counter[tuple[int | None, str | None]] = field(default_factory=Counter)
+    writers: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
     """Responses by checkpoint and base model; neither: imported text."""
     annotators: set[int] = field(default_factory=set)
     holdout: int = 0
@@ -86,22 +93,28 @@ class Counts:
     first: datetime | None = None
     last: datetime | None = None
 
-    def add(self, columns: Columns) -> None:
-        """Count some rows of `statement`."""
-        self.held.extend(columns["answer"])
-        self.revisions.extend(columns["revision"])
-        self.verdicts.update(columns["verdict"])
-        self.purposes.update(columns["purpose"])
-        self.sources.update(columns["source"])
-        self.guideline_versions.update(version for version in columns["guideline_version"] if version is not None)
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Count some rows as they were read."""
+        self.held.frombytes(rows["answer"].cast(pa.int64()).to_numpy().tobytes())
+        self.revisions.frombytes(rows["revision"].to_numpy().tobytes())
+        self.verdicts.update(_counted(rows["verdict"]))
+        self.purposes.update(_counted(rows["purpose"]))
+        self.sources.update(_counted(rows["source"]))
+        self.guideline_versions.update(_counted(rows["guideline_version"].drop_null()))
         for side in "ab":
-            self.writers.update(zip(columns[f"checkpoint_{side}"], columns[f"base_{side}"], strict=True))
-        self.annotators.update(person for person in columns["annotator"] if person is not None)
-        self.holdout += sum(columns["holdout"])
-        self.simulated += sum(columns["simulated"])
-        moments = columns["created"]
-        self.first = min(self.first or moments[0], *moments)
-        self.last = max(self.last or moments[0], *moments)
+            wrote = rows.select([f"checkpoint_{side}", f"base_{side}"])
+            found = pa.Table.from_batches([wrote]).group_by(wrote.schema.names).aggregate([([], "count_all")])
+            self.writers.update({(id, base): n for id, base, n in zip(*found.to_pydict().values(), strict=True)})
+        self.annotators.update(rows["annotator"].drop_null().unique().to_pylist())
+        self.holdout += rows["holdout"].true_count
+        self.simulated += rows["simulated"].true_count
+        moments = pc.min_max(rows["created"]).as_py()
+        self.first = min(self.first or moments["min"], moments["min"])
+        self.last = max(self.last or moments["max"], moments["max"])
+
+
+def _counted(column: pa.Array) -> dict[Any, int]:
+    return {one["values"]: one["counts"] for one in column.value_counts().to_pylist()}
 
 
 def write(
@@ -115,21 +128,22 @@ def write(
     counts = Counts()
     # The project is part of the bytes, so that two projects without answers still have snapshots of their own.
     mark = {"pairloop.table": str(VERSION), "pairloop.project": str(project.id)}
-    query = statement(project, filters).with_for_update(read=True, key_share=True, of=Answer)
+    query = statement(session, project, filters).with_for_update(read=True, key_share=True, of=Answer)
     with (
-        pq.ParquetWriter(directory / "answers.parquet", SCHEMA.with_metadata(mark), compression="zstd") as answers,
-        pq.ParquetWriter(directory / "rationales.parquet", RATIONALES, compression="zstd") as rationales,
-        # The connection's own execute: these rows are no objects of the session, so its bookkeeping is left out.
-        session.connection().execute(query, execution_options={"yield_per": ROWS}) as found,
+        writer(directory / "answers.parquet", SCHEMA.with_metadata(mark)) as answers,
+        writer(directory / "rationales.parquet", RATIONALES) as rationales,
+        ThreadPoolExecutor(1) as beside,
     ):
-        for rows in found.partitions():
-            columns = _turned(rows)
-            counts.add(columns)
-            answers.write_batch(_batch(columns, SCHEMA.with_metadata(mark)), row_group_size=ROWS)
-            said = [(id, text) for id, text in zip(columns["answer"], columns["rationale"], strict=True) if text]
-            if said:
-                ids, texts = zip(*said, strict=True)
-                rationales.write_batch(_batch({"answer": ids, "rationale": texts}, RATIONALES), row_group_size=ROWS)
+
+        def put(chunk: bytes) -> None:
+            read = copied.batch(chunk, READ)
+            counts.add(read)
+            answers.write_batch(_batch(read).replace_schema_metadata(mark), row_group_size=ROWS)
+            said = read.select(RATIONALES.names).filter(pc.not_equal(read["rationale"], ""))
+            if said.num_rows:
+                rationales.write_batch(said, row_group_size=ROWS)
+
+        for _ in _meanwhile(beside, put, copied.chunks(session.connection(), query, ROWS)):
             report(len(counts.held))
     return counts
 
@@ -138,14 +152,28 @@ def preview(
     session: Session, project: Project, filters: Filters, rows: int
 ) -> tuple[pa.RecordBatch, Iterator[tuple[str, str]]]:
     """The newest few answers as a snapshot would hold them, oldest first, and their rationales."""
-    query = statement(project, filters).order_by(None).order_by(Answer.id.desc()).limit(rows)
-    columns = _turned(session.connection().execute(query).all()[::-1])
-    said = zip((str(id) for id in columns.get("answer", ())), columns.get("rationale", ()), strict=True)
-    return _batch(columns, SCHEMA), said
+    query = statement(session, project, filters).order_by(None).order_by(Answer.id.desc()).limit(rows)
+    found = [copied.batch(chunk, READ) for chunk in copied.chunks(session.connection(), query, rows)]
+    read = found[0] if found else pa.RecordBatch.from_pylist([], schema=READ)
+    read = read.take(pa.array(range(read.num_rows - 1, -1, -1), pa.int64()))
+    return _batch(read), zip(read["answer"].to_pylist(), read["rationale"].to_pylist(), strict=True)
 
 
-def statement(project: Project, filters: Filters) -> Select[*tuple[Any, ...]]:
-    """One row per answer of the project that the filters take, in the order of the ids."""
+def _meanwhile(beside: Executor, put: Callable[[bytes], None], chunks: Iterator[bytes]) -> Iterator[None]:
+    """Put each chunk while Postgres makes the next one; yields when one is put."""
+    under_way = None
+    for chunk in chunks:
+        if under_way is not None:
+            under_way.result()
+            yield
+        under_way = beside.submit(put, chunk)
+    if under_way is not None:
+        under_way.result()
+        yield
+
+
+def statement(session: Session, project: Project, filters: Filters) -> Select[*tuple[Any, ...]]:
+    """One row per answer of the project that the filters take, in the order of the ids; its columns are READ's."""
     a, b = aliased(Response, name="a"), aliased(Response, name="b")
     seconds = func.coalesce(Answer.seconds_client, Answer.seconds_server)
     return (
@@ -153,72 +181,61 @@ def statement(project: Project, filters: Filters) -> Select[*tuple[Any, ...]]:
             Answer.id.label("answer"),
             Answer.comparison_id.label("comparison"),
             Prompt.id.label("prompt_id"),
-            cast(Prompt.messages, Text).label("prompt"),
+            Prompt.messages.label("prompt"),
             Prompt.hash.label("prompt_hash"),
             Prompt.holdout,
             a.text.label("response_a"),
             b.text.label("response_b"),
             a.id.label("response_a_id"),
             b.id.label("response_b_id"),
-            _as_sent(func.coalesce(a.prompt_token_ids, b.prompt_token_ids)).label("prompt_token_ids"),
-            _as_sent(a.token_ids).label("tokens_a"),
-            _as_sent(b.token_ids).label("tokens_b"),
+            func.coalesce(a.prompt_token_ids, b.prompt_token_ids).label("prompt_token_ids"),
+            a.token_ids.label("tokens_a"),
+            b.token_ids.label("tokens_b"),
             a.finish_reason.label("finish_a"),
             b.finish_reason.label("finish_b"),
-            a.checkpoint_id.label("checkpoint_a"),
-            b.checkpoint_id.label("checkpoint_b"),
-            a.base_model.label("base_a"),
-            b.base_model.label("base_b"),
             Answer.verdict,
             Answer.preferred,
             Answer.strength,
             Answer.skip_reason,
-            _as_sent(Answer.flags).label("flags"),
+            Answer.flags,
             # Postgres writes the keys of a JSON object in an order of its own, always the same one.
-            cast(Answer.criteria, Text).label("criteria"),
+            Answer.criteria,
             Answer.user_id.label("annotator"),
             seconds.label("seconds"),
-            Answer.created_at.label("created"),
+            (func.extract("epoch", Answer.created_at) * 1_000_000).cast(BigInteger).label("created"),
             Answer.guideline_version,
+            a.checkpoint_id.label("checkpoint_a"),
+            b.checkpoint_id.label("checkpoint_b"),
             Answer.source,
             Answer.simulated,
-            Answer.revision,
-            Answer.rationale,
             Comparison.purpose,
             Assignment.shown_left,
+            Answer.revision,
+            Answer.rationale,
+            a.base_model.label("base_a"),
+            b.base_model.label("base_b"),
         )
         .join(Comparison, Comparison.id == Answer.comparison_id)
         .join(Prompt, Prompt.id == Comparison.prompt_id)
         .join(a, a.id == Comparison.response_a_id)
         .join(b, b.id == Comparison.response_b_id)
         .outerjoin(Assignment, Assignment.id == Answer.assignment_id)
-        .where(*filters.where(project))
+        .where(*filters.where(session, project))
         .order_by(Answer.id)
     )
 
 
-def _as_sent(array: SQLColumnExpression[Any]) -> ColumnElement[Any]:
-    """The list that the driver makes of an array, without SQLAlchemy's copy of it (a fifth of all the time)."""
-    return type_coerce(array, NullType())
+def _batch(read: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows as the table has them: people as pseudonyms, and without what lies elsewhere."""
+    people = read["annotator"].dictionary_encode()
+    names = pa.array([pseudonym(person) for person in people.dictionary.to_pylist()], pa.string())
+    columns = [names.take(people.indices) if item.name == "annotator" else read[item.name] for item in SCHEMA]
+    return pa.record_batch(columns, schema=SCHEMA)
 
 
-def _turned(rows: Sequence[Row[Any]]) -> Columns:
-    return dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True)) if rows else {}
-
-
-def _batch(columns: Columns, schema: pa.Schema) -> pa.RecordBatch:
-    """Columns of `statement` as the table has them: ids as strings, people as pseudonyms; no columns: no rows."""
-    arrays = []
-    for item in schema:
-        values = columns.get(item.name, ())
-        if item.name == "annotator":
-            values = [None if person is None else pseudonym(person) for person in values]
-        elif item.name == "prompt":
-            values = json.loads(f"[{','.join(values)}]")  # one call for all takes a tenth of the time of one for each
-        elif item.name in IDS:
-            values = [None if id is None else str(id) for id in values]
-        arrays.append(pa.array(list(values), type=item.type))
-    return pa.record_batch(arrays, schema=schema)
+def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A Parquet file as Pairloop writes all of them."""
+    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=FEW_VALUES)
 
 
 def iso(moment: datetime | None) -> str | None:

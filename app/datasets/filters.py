@@ -84,7 +84,7 @@ class Filters:
                 chosen[name] = list(values)
         return chosen
 
-    def rules(self) -> list[Rule]:
+    def rules(self, session: Session, project: Project) -> list[Rule]:
         """The reasons to leave answers out, in the order in which the first that holds counts."""
         rules = [Rule(EXCLUDED, "An admin excluded an annotator: {reason}", _excluded)]
         if not self.simulated:
@@ -104,16 +104,16 @@ class Filters:
             rules.append(Rule("sources", "They came from a source that was not chosen.", wrong))
         return rules
 
-    def where(self, project: Project) -> list[ColumnElement[bool]]:
+    def where(self, session: Session, project: Project) -> list[ColumnElement[bool]]:
         """What an answer, joined with its comparison, must fulfil to be taken."""
-        return [Answer.project_id == project.id, *(~rule.leaves_out for rule in self.rules())]
+        return [Answer.project_id == project.id, *(~rule.leaves_out for rule in self.rules(session, project))]
 
     def exclusions(self, session: Session, project: Project) -> list[dict[str, Any]]:
         """How many answers each rule leaves out: `{"reason", "answers", "why"}`, each answer counted once.
 
         The answers of excluded annotators are counted by the admin's words about why.
         """
-        rules = self.rules()
+        rules = self.rules(session, project)
         reason = case(*((rule.leaves_out, rule.reason) for rule in rules))
         because = case((reason == EXCLUDED, Standing.excluded_because), else_="")
         counted = (

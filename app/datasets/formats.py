@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from app.datasets import answer_table
 from app.datasets.answer_table import ROWS
 from app.datasets.json_text import lines_of
 
@@ -34,7 +34,7 @@ def write_jsonl(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
 def write_parquet(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
     """Parquet with the layout's own schema, whatever the rows hold; zstd."""
     rows = 0
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with answer_table.writer(path, schema) as writer:
         for batch in batches:
             writer.write_batch(batch, row_group_size=ROWS)
             rows += batch.num_rows

@@ -11,6 +11,7 @@ ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"} | {
 }
 RARE = {chr(code): f"\\u{code:04x}" for code in range(0x20) if chr(code) not in ESCAPES}
 RARE_PATTERN = r"[\x00-\x08\x0b\x0c\x0e-\x1f]"
+SPECIAL_PATTERN = r'[\x00-\x1f"\\\x{85}\x{2028}\x{2029}]'
 
 Encode = Callable[[pa.Array], pa.Array]
 
@@ -38,6 +39,8 @@ def encoded(array: pa.Array) -> pa.Array:
 
 
 def _string(array: pa.Array) -> pa.Array:
+    if not pc.any(pc.match_substring_regex(array, SPECIAL_PATTERN)).as_py():
+        return pc.binary_join_element_wise('"', array, '"', "")
     escapes = ESCAPES
     if pc.any(pc.match_substring_regex(array, RARE_PATTERN)).as_py():
         escapes = ESCAPES | RARE

@@ -34,7 +34,7 @@ def preview(session: Session, project: Project, layout: str, filters: Filters) -
     counted = (
         select(Answer.verdict, func.count())
         .join(Comparison, Comparison.id == Answer.comparison_id)
-        .where(*filters.where(project))
+        .where(*filters.where(session, project))
         .group_by(Answer.verdict)
     )
     verdicts: dict[str, int] = {row[0]: row[1] for row in session.execute(counted)}

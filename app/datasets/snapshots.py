@@ -188,11 +188,11 @@ def _card(
     }
 
 
-def _writers(writers: Counter[tuple[int | None, str | None]]) -> list[dict[str, Any]]:
+def _writers(writers: Counter[tuple[str | None, str | None]]) -> list[dict[str, Any]]:
     """Who wrote the responses: a checkpoint, a base model (no checkpoint), or somebody outside (neither)."""
     return [
-        {"checkpoint": None if id is None else str(id), "base_model": base, "responses": n}
-        for (id, base), n in sorted(writers.items(), key=lambda item: (item[0][0] or 0, item[0][1] or ""))
+        {"checkpoint": id, "base_model": base, "responses": n}
+        for (id, base), n in sorted(writers.items(), key=lambda item: (int(item[0][0] or 0), item[0][1] or ""))
     ]
 
 
