@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import BigInteger, Select, func, select
 from sqlalchemy.orm import Session, aliased
 
-from app.datasets import copied
+from app.datasets import copied, rules
 from app.datasets.filters import Filters
 from app.datasets.pseudonyms import pseudonym
 from app.models import Answer, Assignment, Comparison, Project, Prompt, Response
@@ -220,7 +220,7 @@ def statement(session: Session, project: Project, filters: Filters) -> Select[*t
         .join(a, a.id == Comparison.response_a_id)
         .join(b, b.id == Comparison.response_b_id)
         .outerjoin(Assignment, Assignment.id == Answer.assignment_id)
-        .where(*filters.where(session, project))
+        .where(*rules.where(session, project, filters))
         .order_by(Answer.id)
     )
 

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.access import Access, may
 from app.database import open_session
-from app.datasets import artifacts, snapshots
+from app.datasets import artifacts, snapshots, votes
+from app.datasets.columns import VOTES, Beside, Rationales
 from app.datasets.filters import Filters
-from app.datasets.formats import FORMATS, features
-from app.datasets.layouts import LAYOUTS, Rationales
+from app.datasets.formats import features, format_of
+from app.datasets.layouts import LAYOUTS, Layout
 from app.errors import BadInput, Conflict, Gone, NotFound
 from app.languages import _
 from app.models import FINISHED, Export, Project, Run, Snapshot, User, now
@@ -27,13 +28,15 @@ Check = Callable[[], None]
 TOLD_EVERY = 0.5  # s; how often a page hears of the progress
 
 
-def request(session: Session, access: Access, layout: str, format: str, filters: Filters) -> Export:
+def request(
+    session: Session, access: Access, layout: str, format: str, filters: Filters, per: str = votes.EACH
+) -> Export:
     """Begin an export; a worker writes it. Raises BadInput for a layout or format that is not known."""
-    check_names(layout, format)
+    check_names(layout, format, per)
     run = Run(
         project_id=access.project.id,
         kind="export",
-        params={"layout": layout, "format": format, "filters": filters.to_json()},
+        params={"layout": layout, "format": format, "per": per, "filters": filters.to_json()},
         requested_by_id=access.person.id,
         message="Waits for a worker.",
     )
@@ -44,15 +47,20 @@ def request(session: Session, access: Access, layout: str, format: str, filters:
     return export
 
 
-def check_names(layout: str, format: str) -> None:
-    """Raise BadInput where there is no such layout or format."""
+def check_names(layout: str, format: str, per: str = votes.EACH) -> None:
+    """Raise BadInput where there is no such layout or format, or where the layout has no rows per comparison."""
     if layout not in LAYOUTS:
         raise BadInput(
             _("There is no layout {layout!r}. Choose one of {known}.").format(layout=layout, known=", ".join(LAYOUTS))
         )
-    if format not in FORMATS:
+    format_of(format)
+    if per not in votes.PER:
+        raise BadInput(_("Rows are per answer or per comparison, not per {per!r}.").format(per=per))
+    if per == votes.COMPARISON and not LAYOUTS[layout].votes:
         raise BadInput(
-            _("There is no format {format!r}. Choose one of {known}.").format(format=format, known=", ".join(FORMATS))
+            _("The layout {layout!r} has no rows per comparison. Choose another layout, or rows per answer.").format(
+                layout=layout
+            )
         )
 
 
@@ -74,7 +82,7 @@ def write(run_id: int, check: Check = lambda: None) -> str:
     url = artifacts.url_of("exports", str(export.id))
     name = file_name(project, export)
     with artifacts.made_for(url) as directory:
-        manifest = write_file(snapshot, export.layout, export.format, directory / name, report)
+        manifest = write_file(snapshot, export.layout, export.format, directory / name, report, export.per)
         manifest = {"export": str(export.id), **manifest}
         (directory / artifacts.MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False))
         check()
@@ -92,38 +100,51 @@ def write(run_id: int, check: Check = lambda: None) -> str:
 
 
 def write_file(
-    snapshot: Snapshot, layout: str, format: str, path: Path, report: Callable[[str, int, int], None]
+    snapshot: Snapshot,
+    layout: str,
+    format: str,
+    path: Path,
+    report: Callable[[str, int, int], None],
+    per: str = votes.EACH,
 ) -> dict[str, Any]:
     """Write a snapshot's answers to a new file in a layout and format, and return the file's manifest."""
     form, left_out = LAYOUTS[layout], Counter[str]()
-    total = snapshot.manifest["answers"]
     # Nothing but the raw layout shows rationales, and only what is shown is opened.
     shown = snapshots.taken_rationales(snapshot) if "rationale" in form.schema.names else iter(())
-    rationales = Rationales(shown)
+    schema, make = form.schema, form.rows
+    if per == votes.COMPARISON:
+        counted = votes.Counted(snapshots.taken_rows(snapshot, votes.COLUMNS))
+        schema, make = pa.schema([*schema, *VOTES]), votes.per_comparison(make, counted, form.gives)
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def read() -> Iterator[pa.RecordBatch]:
         done = 0
         for batch in snapshots.taken_rows(snapshot, form.columns):
-            yield form.rows(batch, rationales, left_out)
+            yield batch
             done += batch.num_rows
-            report("write", done, total)
+            report("write", done, snapshot.manifest["answers"])
 
-    rows = FORMATS[format].write(path, form.schema, batches())
-    not_written = [
-        {"reason": verdict, "answers": left_out[verdict], "why": why}
-        for verdict, why in form.why_not.items()
-        if left_out[verdict]
-    ]
+    def about() -> dict[str, Any]:
+        exclusions = snapshot.manifest["exclusions"] + not_written(form, left_out)
+        return {"layout": layout, "format": format, "per": per, "exclusions": exclusions, "snapshot": snapshot.manifest}
+
+    rows = format_of(format).write(path, schema, make(read(), Beside(Rationales(shown), left_out)), about)
     return {
-        "layout": layout,
-        "format": format,
+        **about(),
         "file": path.name,
         "rows": rows,
         **artifacts.facts_of(path),
-        "exclusions": snapshot.manifest["exclusions"] + not_written,
-        "features": features(form.schema, format),
-        "snapshot": snapshot.manifest,
+        "features": features(schema, format),
     }
+
+
+def not_written(form: Layout, left_out: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Why some of a snapshot's answers have no row, as the manifest says it."""
+    why_not = {**form.why_not, votes.DRAWN: votes.WHY_DRAWN}
+    return [
+        {"reason": reason, "answers": left_out[reason], "why": why}
+        for reason, why in why_not.items()
+        if left_out.get(reason)
+    ]
 
 
 def find(session: Session, person: User, export_id: str, project: Project | None = None) -> Export:
@@ -182,6 +203,7 @@ def as_json(export: Export) -> dict[str, Any]:
         "status": run.status,
         "layout": export.layout,
         "format": export.format,
+        "per": export.per,
         "filters": export.filters,
         "run": str(run.id),
         "snapshot": export.manifest.get("snapshot", {}).get("sha256"),
@@ -200,7 +222,7 @@ def as_json(export: Export) -> dict[str, Any]:
 
 def file_name(project: Project, export: Export) -> str:
     """A name of letters, digits, dots and dashes alone: project, layout, number."""
-    return f"{project.slug}-{export.layout}-{export.id}.{FORMATS[export.format].suffix}"
+    return f"{project.slug}-{export.layout}-{export.id}.{format_of(export.format).suffix}"
 
 
 def _of_run(session: Session, run: Run) -> Export:

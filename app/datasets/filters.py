@@ -1,50 +1,28 @@
-"""Which of a project's answers a snapshot takes, and why the others stay out."""
+"""Which of a project's answers an export takes, as a person or a program chose them."""
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Self
-
-from sqlalchemy import ColumnElement, and_, case, func, select
-from sqlalchemy.orm import Session
+from typing import Any, Self
 
 from app.errors import BadInput
-from app.models import PURPOSES, Answer, Comparison, Project, Standing
+from app.models import PURPOSES
 
 SOURCES = ("page", "api", "chat", "import", "feedback")
 """Where an answer may come from, as the answers table's own constraint has it."""
-
-
-EXCLUDED = "excluded"
-_of_the_annotator = and_(
-    Standing.project_id == Answer.project_id,
-    Standing.user_id == Answer.user_id,
-    Standing.excluded_at.is_not(None),
-)
-_excluded = select(Standing.id).where(_of_the_annotator).correlate(Answer).exists()
-
-
-class Rule(NamedTuple):
-    """One reason to leave answers out."""
-
-    reason: str
-    why: str
-    leaves_out: ColumnElement[bool]
-
-
-# Answers that measure people and teach nothing are only taken by somebody who asks for their purpose by name.
-_MEASURES = {
-    "gold": Rule("gold", "They answer gold comparisons, which test people.", Comparison.purpose == "gold"),
-    "repeat": Rule(
-        "own_repeats", "Their author answered the same two responses before.", Comparison.asks_id.is_not(None)
-    ),
-}
+BASE, OUTSIDE = "base", "outside"
+"""Among checkpoints: the base model, which has none, and text that was brought in."""
+LISTS = ("purposes", "sources", "annotators", "tags", "checkpoints")
+MOST = 200
+"""Values of one filter."""
 
 
 @dataclass(frozen=True)
 class Filters:
     """All empty: every answer of people whom no admin excluded, but for those that only measure people.
 
-    `since` is included, `until` is not; both are about `created_at`.
+    `since` is included, `until` is not; both are about `created_at`. `annotators` are pseudonyms, as manifests have
+    them. `checkpoints` wrote both responses. `agreement` is the share of a comparison's answers that say the
+    same, `strength` how much better the preferred response has to be.
     """
 
     simulated: bool = False
@@ -52,6 +30,11 @@ class Filters:
     until: datetime | None = None
     purposes: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    annotators: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    checkpoints: tuple[str, ...] = ()
+    agreement: float | None = None
+    strength: int | None = None
 
     @classmethod
     def from_json(cls, chosen: object) -> Self:
@@ -71,6 +54,11 @@ class Filters:
             until=_moment(chosen.get("until"), "until"),
             purposes=_some_of(chosen.get("purposes"), "purposes", PURPOSES),
             sources=_some_of(chosen.get("sources"), "sources", SOURCES),
+            annotators=_words(chosen.get("annotators"), "annotators"),
+            tags=_words(chosen.get("tags"), "tags"),
+            checkpoints=_checkpoints(chosen.get("checkpoints")),
+            agreement=_number(chosen.get("agreement"), "agreement", 0, 1),
+            strength=_strength(chosen.get("strength")),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -79,59 +67,13 @@ class Filters:
         for name in ("since", "until"):
             if (moment := getattr(self, name)) is not None:
                 chosen[name] = moment.isoformat()
-        for name in ("purposes", "sources"):
+        for name in LISTS:
             if values := getattr(self, name):
                 chosen[name] = list(values)
+        for name in ("agreement", "strength"):
+            if (least := getattr(self, name)) is not None:
+                chosen[name] = least
         return chosen
-
-    def rules(self, session: Session, project: Project) -> list[Rule]:
-        """The reasons to leave answers out, in the order in which the first that holds counts."""
-        rules = [Rule(EXCLUDED, "An admin excluded an annotator: {reason}", _excluded)]
-        if not self.simulated:
-            rules.append(Rule("simulated", "Simulated annotators gave these.", Answer.simulated.is_(True)))
-        if self.since is not None:
-            rules.append(Rule("since", "These are older than the chosen time.", Answer.created_at < self.since))
-        if self.until is not None:
-            rules.append(Rule("until", "These are newer than the chosen time.", Answer.created_at >= self.until))
-        for purpose, rule in _MEASURES.items():
-            if purpose not in self.purposes:
-                rules.append(rule)
-        if self.purposes:
-            wrong = Comparison.purpose.not_in(self.purposes)
-            rules.append(Rule("purposes", "Their comparisons serve a purpose that was not chosen.", wrong))
-        if self.sources:
-            wrong = Answer.source.not_in(self.sources)
-            rules.append(Rule("sources", "They came from a source that was not chosen.", wrong))
-        return rules
-
-    def where(self, session: Session, project: Project) -> list[ColumnElement[bool]]:
-        """What an answer, joined with its comparison, must fulfil to be taken."""
-        return [Answer.project_id == project.id, *(~rule.leaves_out for rule in self.rules(session, project))]
-
-    def exclusions(self, session: Session, project: Project) -> list[dict[str, Any]]:
-        """How many answers each rule leaves out: `{"reason", "answers", "why"}`, each answer counted once.
-
-        The answers of excluded annotators are counted by the admin's words about why.
-        """
-        rules = self.rules(session, project)
-        reason = case(*((rule.leaves_out, rule.reason) for rule in rules))
-        because = case((reason == EXCLUDED, Standing.excluded_because), else_="")
-        counted = (
-            select(reason, because, func.count())
-            .select_from(Answer)
-            .join(Comparison, Comparison.id == Answer.comparison_id)
-            .outerjoin(Standing, _of_the_annotator)
-            .where(Answer.project_id == project.id)
-            .group_by(reason, because)
-            .order_by(because)
-        )
-        counts = session.execute(counted).all()
-        return [
-            {"reason": rule.reason, "answers": n, "why": rule.why.format(reason=words)}
-            for rule in rules
-            for found, words, n in counts
-            if found == rule.reason
-        ]
 
 
 def _moment(value: object, name: str) -> datetime | None:
@@ -152,3 +94,43 @@ def _some_of(value: object, name: str, known: tuple[str, ...]) -> tuple[str, ...
     if not isinstance(value, list) or not all(item in known for item in value):
         raise BadInput(f"The filter {name} must be a list of some of {', '.join(known)}, not {value!r}.")
     return tuple(item for item in known if item in value)
+
+
+def _words(value: object, name: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) > MOST or not all(isinstance(item, str) and item for item in value):
+        raise BadInput(f"The filter {name} must be a list of at most {MOST} words, not {value!r}.")
+    if any("\x00" in item for item in value):
+        raise BadInput(f"A word of the filter {name} holds a NUL character. Leave it out.")
+    return tuple(dict.fromkeys(value))
+
+
+def _checkpoints(value: object) -> tuple[str, ...]:
+    chosen = _words(value, "checkpoints")
+    for one in chosen:
+        if one not in (BASE, OUTSIDE) and not (one.isascii() and one.isdecimal() and len(one) < 19):
+            raise BadInput(
+                f"The filter checkpoints must be a list of ids, {BASE} (the base model) and {OUTSIDE} (text brought "
+                f"in); {one!r} is none of them."
+            )
+    return chosen
+
+
+def _number(value: object, name: str, least: float, most: float) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else None
+    except ValueError:
+        number = None
+    if number is None or not least <= number <= most:
+        raise BadInput(f"The filter {name} must be a number from {least:g} to {most:g}, not {value!r}.")
+    return number
+
+
+def _strength(value: object) -> int | None:
+    number = _number(value, "strength", 1, 3)
+    if number is not None and number != int(number):
+        raise BadInput(f"The filter strength must be 1, 2 or 3, not {value!r}.")
+    return None if number is None else int(number)

@@ -10,8 +10,9 @@ from app.accounts.access import AdminOf, Person, page_context
 from app.database import Transaction
 from app.datasets import downloads, exports, previews, snapshots
 from app.datasets.filters import SOURCES, Filters
-from app.datasets.formats import FORMATS
+from app.datasets.formats import format_of, names
 from app.datasets.layouts import LAYOUTS
+from app.datasets.votes import PER
 from app.errors import BadInput
 from app.models import FINISHED, PURPOSES, Export
 from app.templating import page
@@ -106,12 +107,19 @@ def snapshot_page(request: Request, access: AdminOf, session: Transaction, sha25
 
 
 class ExportRequest(BaseModel):
-    """`filters`: `simulated` (false), `since` and `until` (times), `purposes` and `sources` (lists)."""
+    """What a row is, what the file is, and which answers.
+
+    `per` is `answer`, or `comparison`: then a row says what most of its answers say, with `votes` and their `share`.
+    `filters`: `simulated` (false), `since` and `until` (times), `purposes`, `sources`, `annotators` (pseudonyms),
+    `tags` of the prompt, `checkpoints` that wrote both responses (ids, `base`, `outside`), `agreement` (0 to 1) of a
+    comparison's answers, and `strength` (1 to 3): at least so much.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     layout: str = Field("preference", examples=list(LAYOUTS))
-    format: str = Field("jsonl", examples=list(FORMATS))
+    format: str = Field("jsonl", examples=names())
+    per: str = Field("answer", examples=list(PER))
     filters: dict[str, Any] = Field(default_factory=dict, examples=[{"simulated": False, "purposes": ["train"]}])
 
 
@@ -119,7 +127,7 @@ class ExportRequest(BaseModel):
 def start_export(access: AdminOf, session: Transaction, body: ExportRequest) -> dict[str, Any]:
     """Begin an export; read it again until its status is `succeeded`, then fetch its file."""
     filters = Filters.from_json(body.filters)
-    return exports.as_json(exports.request(session, access, body.layout, body.format, filters))
+    return exports.as_json(exports.request(session, access, body.layout, body.format, filters, body.per))
 
 
 @api.get("/projects/{slug}/exports")
@@ -150,7 +158,7 @@ def export_file(request: Request, person: Person, session: Transaction, export_i
 
 def _stored(export: Export) -> downloads.StoredFile:
     url = exports.finished(export)
-    kind = FORMATS[export.format].media_type
+    kind = format_of(export.format).media_type
     return downloads.StoredFile(url, export.manifest["file"], kind, export.manifest["sha256"], export.manifest["bytes"])
 
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from app.datasets import answer_table, artifacts
+from app.datasets import answer_table, artifacts, rules
 from app.datasets.filters import Filters
 from app.datasets.pseudonyms import pseudonym
 from app.errors import DomainError, NotFound
@@ -184,7 +184,7 @@ def _card(
         "checkpoints": _writers(counts.writers),
         "first": answer_table.iso(counts.first),
         "last": answer_table.iso(counts.last),
-        "exclusions": filters.exclusions(session, project),
+        "exclusions": rules.exclusions(session, project, filters),
     }
 
 

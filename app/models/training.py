@@ -167,6 +167,7 @@ class Export(Base):
     """A file made from a snapshot for the world outside; its run has the status."""
 
     __tablename__ = "exports"
+    __table_args__ = (CheckConstraint("per IN ('answer', 'comparison')", name="known_per"),)
 
     id: Mapped[Id]
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
@@ -174,6 +175,8 @@ class Export(Base):
     snapshot_id: Mapped[int | None] = mapped_column(ForeignKey("snapshots.id"))
     layout: Mapped[str]
     format: Mapped[str]
+    per: Mapped[str] = mapped_column(default="answer", server_default="answer")
+    """What a row is about: `answer`, or `comparison` with all its answers as votes."""
     filters: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     url: Mapped[str | None]
     sha256: Mapped[str | None]

@@ -97,8 +97,11 @@ def test_two_exports_of_the_same_answers_share_a_snapshot(api: TestClient) -> No
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ({"layout": "poem"}, "There is no layout 'poem'. Choose one of preference, raw."),
-        ({"format": "csv"}, "There is no format 'csv'. Choose one of jsonl, parquet."),
+        ({"layout": "poem"}, "There is no layout 'poem'. Choose one of preference, margin,"),
+        ({"format": "xlsx"}, "There is no format 'xlsx'. Choose one of jsonl, jsonl.gz,"),
+        ({"format": "parquet.gz"}, "There is no format 'parquet.gz'."),
+        ({"per": "person"}, "Rows are per answer or per comparison, not per 'person'."),
+        ({"layout": "raw", "per": "comparison"}, "The layout 'raw' has no rows per comparison."),
         ({"filters": {"colour": 1}}, "'colour' is not a filter."),
         ({"layouts": "raw"}, "layouts: Extra inputs are not permitted."),
     ],

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from app.datasets.json_text import encoded, lines_of
-from app.datasets.layouts import RAW
+from app.datasets.raw import SCHEMA as RAW
 
 ODD = ["", '"', "\\", "\\n", '\\"', "a\nb\r\tc", "한국어 \U0001f642", "\u2028\u2029\x85", "\x7f"]
 

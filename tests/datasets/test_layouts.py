@@ -6,16 +6,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy.orm import Session
 
-from app.datasets import answer_table, exports, previews, snapshots
+from app.datasets import answer_table, exports, previews, rankings, snapshots
+from app.datasets.columns import Beside, Rationales
 from app.datasets.filters import Filters
 from app.datasets.formats import FORMATS
-from app.datasets.layouts import LAYOUTS, Rationales
+from app.datasets.layouts import LAYOUTS
 from app.datasets.pseudonyms import pseudonym
+from app.models import Response
 from tests.datasets.scene import DAY, Scene
+from tests.pairs import make_answer, make_comparison
 
 NOWHERE = lambda phase, done, total: None  # noqa: E731
 
@@ -117,12 +121,117 @@ def test_both_formats_say_the_same(session: Session, scene: Scene, tmp_path: Pat
     lines, from_lines = written(session, scene, tmp_path, layout)
     table, from_table = written(session, scene, tmp_path, layout, "parquet")
     for row in table:
-        row["created"] = row["created"].isoformat()
+        if "created" in row:
+            row["created"] = row["created"].isoformat()
         if "criteria" in row:
             row["criteria"] = json.loads(row["criteria"])
     assert lines == table
     assert from_lines["snapshot"] == from_table["snapshot"]
     assert from_lines["rows"] == from_table["rows"] == len(table)
+
+
+def a_conversation(scene: Scene) -> None:
+    """The first prompt becomes a conversation of four turns."""
+    scene.answers[0].comparison.prompt.messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "What is a hedge?"},
+        {"role": "assistant", "content": "A row."},
+        {"role": "user", "content": "Of what?"},
+    ]
+
+
+def test_a_margin_is_the_strength(session: Session, scene: Scene, tmp_path: Path) -> None:
+    rows, _ = written(session, scene, tmp_path, "margin")
+    assert [(row["margin"], row["strength"]) for row in rows[:2]] == [(1.0, 1), (3.0, 3)]
+
+
+def test_plain_text_names_who_speaks_where_a_prompt_has_several_turns(
+    session: Session, scene: Scene, tmp_path: Path
+) -> None:
+    a_conversation(scene)
+    rows, _ = written(session, scene, tmp_path, "standard")
+    assert rows[0]["prompt"] == ("System: Be brief.\n\nUser: What is a hedge?\n\nAssistant: A row.\n\nUser: Of what?")
+    assert (rows[1]["prompt"], rows[1]["chosen"]) == ("Question 1 of garden?", "I cannot say.")
+
+
+def test_transcripts_are_whole_dialogues_with_one_beginning(session: Session, scene: Scene, tmp_path: Path) -> None:
+    a_conversation(scene)
+    rows, _ = written(session, scene, tmp_path, "hh")
+    beginning = "Be brief.\n\nHuman: What is a hedge?\n\nAssistant: A row.\n\nHuman: Of what?\n\nAssistant: "
+    assert (rows[0]["chosen"], rows[0]["rejected"]) == (f"{beginning}A row of bushes.", f"{beginning}I cannot say.")
+    assert rows[1]["chosen"] == "\n\nHuman: Question 1 of garden?\n\nAssistant: I cannot say."
+
+
+def test_a_chat_ends_with_the_chosen_response(session: Session, scene: Scene, tmp_path: Path) -> None:
+    a_conversation(scene)
+    rows, _ = written(session, scene, tmp_path, "sft")
+    assert [turn["content"] for turn in rows[0]["messages"]] == [
+        "Be brief.",
+        "What is a hedge?",
+        "A row.",
+        "Of what?",
+        "A row of bushes.",
+    ]
+    assert rows[1]["messages"] == [
+        {"role": "user", "content": "Question 1 of garden?"},
+        {"role": "assistant", "content": "I cannot say."},
+    ]
+
+
+def test_unpaired_rows_are_good_or_bad(session: Session, scene: Scene, tmp_path: Path) -> None:
+    scene.answers[3].verdict, scene.answers[3].skip_reason = "both_bad", None
+    rows, manifest = written(session, scene, tmp_path, "kto")
+    assert [(row["completion"][0]["content"], row["label"]) for row in rows[:6]] == [
+        ("A row of bushes.", True),
+        ("I cannot say.", False),
+        ("I cannot say.", True),
+        ("A row of bushes.", False),
+        ("A row of bushes.", False),
+        ("I cannot say.", False),
+    ]
+    assert [row["answer"] for row in rows] == [str(scene.answers[n].id) for n in (0, 0, 1, 1, 3, 3, 5, 5)]
+    assert [one["reason"] for one in manifest["exclusions"]] == ["simulated", "tie"]
+    shown = previews.preview(session, scene.project, "kto", Filters())
+    assert (shown.rows, shown.exclusions) == (8, manifest["exclusions"])
+
+
+def test_a_ranking_has_the_responses_of_a_prompt_best_first(session: Session, scene: Scene, tmp_path: Path) -> None:
+    """A beats B, B beats C, A and C tie: with the prior's half win and loss each, A is as far above B as B above C."""
+    first = scene.answers[0].comparison
+    third = Response(prompt_id=first.prompt_id, text="A fence.", source="sample", base_model="tiny")
+    session.add(third)
+    session.flush()
+    for a, b, verdict in ((first.response_b_id, third.id, "preferred"), (first.response_a_id, third.id, "tie")):
+        comparison = make_comparison(session, first.prompt)
+        comparison.response_a_id, comparison.response_b_id = a, b
+        make_answer(session, comparison, scene.alice, verdict)
+    rows, manifest = written(session, scene, tmp_path, "ranking")
+    assert [one["text"] for one in rows[0]["responses"]] == ["A row of bushes.", "I cannot say.", "A fence."]
+    scores = [one["score"] for one in rows[0]["responses"]]
+    assert scores == pytest.approx([-scores[2], 0, scores[2]], abs=1e-5)
+    assert (rows[0]["votes"], manifest["rows"], len(rows)) == (3, 4, 4)
+    assert previews.preview(session, scene.project, "ranking", Filters()).rows == 4
+
+
+def test_scores_solve_bradley_and_terrys_equation() -> None:
+    """Two responses, 3 wins to 1, and half a win and a loss each against strength 1: s = (3.5 - e) / (1.5 + e) by hand.
+
+    By symmetry the strengths are s and 1 / s, and s solves 4 s^2 / (s^2 + 1) + s / (s + 1) = 3.5.
+    """
+    scores = rankings.scores(np.array([[0.0, 3.0], [1.0, 0.0]]))
+    s = np.exp(scores[0])
+    assert scores.sum() == pytest.approx(0)
+    assert 4 * s**2 / (s**2 + 1) + s / (s + 1) == pytest.approx(3.5, abs=1e-6)
+
+
+def test_prompts_come_once(session: Session, scene: Scene, tmp_path: Path) -> None:
+    make_answer(session, make_comparison(session, scene.answers[0].comparison.prompt), scene.alice)
+    rows, _ = written(session, scene, tmp_path, "prompts")
+    assert [row["prompt"][0]["content"] for row in rows] == [
+        *(f"Question {n} of garden?" for n in range(4)),
+        "Imported into garden?",
+    ]
+    assert previews.preview(session, scene.project, "prompts", Filters()).rows == 5
 
 
 def test_rationales_find_their_answers_across_batches(
@@ -138,7 +247,7 @@ def test_rationales_find_their_answers_across_batches(
 def test_hostile_text_survives_both_formats(session: Session, scene: Scene, tmp_path: Path) -> None:
     text = '</script>\r\n\u2028\u2029\x85\x0c"\\,=cmd()\t\U0001f642 \u202e عربى'
     scene.answers[0].comparison.response_a.text = text
-    for format in FORMATS:
+    for format in ("jsonl", "parquet"):
         rows, _ = written(session, scene, tmp_path, "preference", format)
         assert rows[0]["chosen"][0]["content"] == text
         assert len(rows) == 3
@@ -172,4 +281,4 @@ def test_a_layout_reads_only_the_columns_it_needs(session: Session, scene: Scene
     assert "tokens_a" not in columns
     for batch in snapshots.taken_rows(snapshot, columns):
         assert set(batch.schema.names) == set(columns)
-        LAYOUTS["preference"].rows(batch, Rationales(iter(())), Counter())
+        assert list(LAYOUTS["preference"].rows(iter([batch]), Beside(Rationales(iter(())), Counter())))
