@@ -11,7 +11,8 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from app import __version__, languages
-from app.languages import gettext, ngettext, number
+from app.languages import _, gettext, ngettext, number
+from app.models import User
 from app.rendering import markdown
 from app.settings import settings
 
@@ -59,6 +60,11 @@ def short(value: float | None, digits: int = 4) -> str:
     return number(value) if whole else f"{value:.{digits}g}"
 
 
+def called(person: User) -> str:
+    """What people call somebody: by name, else by e-mail address; who was erased has neither."""
+    return person.name or person.email or _("Erased person {n}").format(n=person.id)
+
+
 @pass_context
 def asset(context: Context, name: str) -> str:
     """The address of a file under static/, changed with every change of the file so browsers may cache it for ever."""
@@ -66,7 +72,9 @@ def asset(context: Context, name: str) -> str:
     return f"/static/{escape(name)}?{int(path.stat().st_mtime) if path.exists() else __version__}"
 
 
-environment.filters.update(ago=ago, percent=percent, figure=figure, short=short, markdown=markdown, gettext=gettext)
+environment.filters.update(
+    ago=ago, percent=percent, figure=figure, short=short, markdown=markdown, gettext=gettext, called=called
+)
 environment.globals.update(
     asset=asset, version=__version__, public_url=settings.public_url, language=languages.language
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.accounts import audit
 from app.errors import BadInput
 from app.languages import _
 from app.messages import check_storable
@@ -43,5 +44,7 @@ def needed(entry: dict[str, Any]) -> list[str]:
 
 def change(session: Session, person: User, names: Iterable[object] | None) -> None:
     """Let a person judge only what needs no more than these, or everything (None); what they hold stays theirs."""
-    person.abilities = None if names is None else checked(names)
+    before, person.abilities = person.abilities, None if names is None else checked(names)
+    if person.abilities != before:
+        audit.record(session, "abilities_changed", about=person, changes={"abilities": [before, person.abilities]})
     session.flush()

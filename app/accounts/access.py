@@ -49,7 +49,11 @@ def signed_in(request: Request, session: Transaction) -> User:
 def signed_in_if_any(request: Request, session: Session) -> User | None:
     """The same for public pages, which greet whom they know: None instead of an error."""
     person = _by_bearer_token(request, session) or _by_cookie(request, session)
-    if person is None or person.deactivated_at is not None:
+    if person is not None and person.deactivated_at is not None:
+        person = None
+    # Whatever this transaction changes, the audit log says that they did it.
+    session.info["person"] = person
+    if person is None:
         return None
     request.state.person = person
     languages.speak(person.language)

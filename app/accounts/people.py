@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.accounts import audit
 from app.accounts.passwords import hash_password
 from app.accounts.sessions import sign_out_everywhere
 from app.errors import BadInput, Conflict, NotFound
 from app.languages import LANGUAGES, N_, _
-from app.models import ROLES, ApiToken, Invitation, LoginSession, User, now
+from app.lists import Asked, Listing, page_of
+from app.models import ROLES, ApiToken, Invitation, LoginSession, SignInLink, User, now
 
 LAST_ADMIN = N_("This is the last admin. Give somebody else the role admin first.")
 
@@ -25,8 +27,20 @@ class Listed:
     last_seen: datetime | None
 
 
-def everybody(session: Session) -> list[Listed]:
-    """Every person and simulated annotator by name, with when a browser or program of theirs was last here."""
+STATES: dict[str, ColumnElement[bool]] = {
+    "active": User.deactivated_at.is_(None),
+    "deactivated": User.deactivated_at.is_not(None) & User.erased_at.is_(None),
+    "erased": User.erased_at.is_not(None),
+    "simulated": User.kind == "simulated",
+}
+
+
+def listed(session: Session, asked: Asked, path: str) -> Listing[Listed]:
+    """A page of the people and simulated annotators, with when a browser or program of theirs was last here.
+
+    The search is for words in names and e-mail addresses, `role:admin` and `is:deactivated`; who was erased is shown
+    only where that is asked for.
+    """
     browser = (
         select(func.max(LoginSession.last_seen_at))
         .where(LoginSession.user_id == User.id)
@@ -36,14 +50,22 @@ def everybody(session: Session) -> list[Listed]:
     program = (
         select(func.max(ApiToken.last_used_at)).where(ApiToken.user_id == User.id).correlate(User).scalar_subquery()
     )
-    rows = session.execute(
-        select(User, func.greatest(browser, program)).order_by(
-            User.deactivated_at.is_not(None),
-            User.kind,
-            func.lower(func.coalesce(func.nullif(User.name, ""), User.email)),
-        )
-    )
-    return [Listed(person, last_seen) for person, last_seen in rows]
+    seen = func.greatest(browser, program)
+    words, filters = asked.parsed("role", "is")
+    query = select(User, seen).where(*(STATES.get(state, true()) for state in filters["is"]))
+    if "erased" not in filters["is"]:
+        query = query.where(User.erased_at.is_(None))
+    if filters["role"]:
+        query = query.where(User.roles.contains(filters["role"]))
+    for word in words:
+        query = query.where(or_(*(text.icontains(word, autoescape=True) for text in (User.name, User.email))))
+    columns = {
+        "name": func.lower(func.coalesce(func.nullif(User.name, ""), User.email, "")),
+        "email": func.lower(func.coalesce(User.email, "")),
+        "seen": func.coalesce(seen, datetime(1970, 1, 1, tzinfo=UTC)),
+        "since": User.created_at,
+    }
+    return page_of(session, query, User.id, columns, asked, path, "name", make=Listed)
 
 
 def by_id(session: Session, person_id: int) -> User:
@@ -126,15 +148,21 @@ def change_roles(session: Session, person: User, roles: Iterable[str]) -> None:
     """Give a person these global roles instead of the ones they had."""
     wanted = checked_roles(roles)
     if "admin" not in wanted:
-        _keep_an_admin(session, person)
+        keep_an_admin(session, person)
+    _still_somebody(person)
+    if wanted != person.roles:
+        audit.record(session, "roles_changed", about=person, changes={"roles": [person.roles, wanted]})
     person.roles = wanted
 
 
 def deactivate(session: Session, person: User) -> None:
     """Close the door: no session, token or open invitation of theirs works any more. What they answered stays."""
-    _keep_an_admin(session, person)
-    person.deactivated_at = person.deactivated_at or now()
+    keep_an_admin(session, person)
+    if person.deactivated_at is None:
+        person.deactivated_at = now()
+        audit.record(session, "deactivated", about=person)
     sign_out_everywhere(session, person)
+    session.execute(delete(SignInLink).where(SignInLink.user_id == person.id))
     session.execute(
         update(ApiToken).where(ApiToken.user_id == person.id, ApiToken.revoked_at.is_(None)).values(revoked_at=now())
     )
@@ -147,10 +175,19 @@ def deactivate(session: Session, person: User) -> None:
 
 def reactivate(session: Session, person: User) -> None:
     """Open the door again; they sign in anew and make new tokens."""
-    person.deactivated_at = None
+    _still_somebody(person)
+    if person.deactivated_at is not None:
+        person.deactivated_at = None
+        audit.record(session, "reactivated", about=person)
 
 
-def _keep_an_admin(session: Session, person: User) -> None:
+def _still_somebody(person: User) -> None:
+    if person.erased_at is not None:
+        raise Conflict(_("This person was erased. Invite them anew; what they answered before stays nobody's."))
+
+
+def keep_an_admin(session: Session, person: User) -> None:
+    """Raise Conflict where nobody else is an admin who can sign in."""
     # Locked, so that two admins who remove each other in the same moment do not both succeed.
     admins = session.scalars(
         select(User.id)

@@ -1,4 +1,4 @@
-"""The door of app/accounts: signing in and out, invitations, the page about oneself."""
+"""The door of app/accounts: signing in and out, the links that let people in, the page about oneself."""
 
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -6,18 +6,34 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from app.accounts import invitations, limits, passwords, people, sessions, tokens
+from app.accounts import (
+    audit,
+    downloads,
+    erasure,
+    invitations,
+    limits,
+    passwords,
+    people,
+    personal_data,
+    sessions,
+    sign_in_links,
+    tokens,
+)
 from app.accounts.access import COOKIE, Person, anyone, signed_in_if_any, token_hash, visible_projects
+from app.accounts.audit_pages import api as audit_api
+from app.accounts.audit_pages import pages as audit_pages
 from app.accounts.people_pages import pages as people_pages
 from app.database import Transaction
-from app.errors import BadInput, TooMany
+from app.errors import BadInput, Conflict, SignInNeeded, TooMany
 from app.languages import LANGUAGES, _
-from app.models import User
+from app.models import Invitation, Project, User
 from app.templating import page
 
 pages = APIRouter()
 pages.include_router(people_pages)
-api = APIRouter(prefix="/api/v1", tags=["accounts"])
+pages.include_router(audit_pages)
+api = APIRouter()
+api.include_router(audit_api)
 
 Text = Annotated[str, Form()]
 public = [Depends(anyone)]
@@ -88,9 +104,27 @@ def sign_out(request: Request, session: Transaction) -> Response:
 
 @pages.get("/invitations/{token}", dependencies=public)
 def invitation_page(token: str, request: Request, session: Transaction) -> Response:
-    invitation = invitations.find(session, token)
-    values = {"invitation": invitation, "email": invitation.email or "", "name": "", "problem": ""}
-    return page(request, "accounts/invitation.html", values)
+    signed_in_if_any(request, session)
+    return _invitation(request, session, invitations.find(session, token))
+
+
+def _invitation(
+    request: Request,
+    session: Transaction,
+    invitation: Invitation,
+    email: str = "",
+    name: str = "",
+    problem: str = "",
+    status: int = 200,
+) -> Response:
+    values = {
+        "invitation": invitation,
+        "invited_into": session.get(Project, invitation.project_id) if invitation.project_id else None,
+        "email": email or invitation.email or "",
+        "name": name,
+        "problem": problem,
+    }
+    return page(request, "accounts/invitation.html", values, status=status)
 
 
 @pages.post("/invitations/{token}", dependencies=public)
@@ -101,8 +135,37 @@ def accept_invitation(
         person = invitations.accept(session, token, email, name, password)
     except BadInput as problem:
         invitation = invitations.find(session, token)
-        values = {"invitation": invitation, "email": email, "name": name, "problem": problem.message}
-        return page(request, "accounts/invitation.html", values, status=problem.status)
+        return _invitation(request, session, invitation, email, name, problem.message, problem.status)
+    return _signed_in(request, session, person, "/")
+
+
+@pages.post("/invitations/{token}/join", dependencies=public)
+def join_project(token: str, request: Request, session: Transaction) -> Response:
+    """Whoever is signed in takes the roles in the project that the link gives."""
+    person = signed_in_if_any(request, session)
+    if person is None:
+        raise SignInNeeded
+    try:
+        project = invitations.join(session, token, person)
+    except BadInput as problem:
+        invitation = invitations.find(session, token)
+        return _invitation(request, session, invitation, problem=problem.message, status=problem.status)
+    return RedirectResponse(f"/projects/{project.slug}", 303)
+
+
+@pages.get("/sign-in-links/{token}", dependencies=public)
+def sign_in_link_page(token: str, request: Request, session: Transaction) -> Response:
+    values = {"whose": sign_in_links.find(session, token), "problem": ""}
+    return page(request, "accounts/sign_in_link.html", values)
+
+
+@pages.post("/sign-in-links/{token}", dependencies=public)
+def use_sign_in_link(token: str, request: Request, session: Transaction, password: Text = "") -> Response:
+    try:
+        person = sign_in_links.use(session, token, password)
+    except BadInput as problem:
+        values = {"whose": sign_in_links.find(session, token), "problem": problem.message}
+        return page(request, "accounts/sign_in_link.html", values, status=problem.status)
     return _signed_in(request, session, person, "/")
 
 
@@ -152,6 +215,7 @@ def change_password(
         if person.password_hash is not None and not passwords.is_password_of(person, current):
             raise BadInput(_("This is not your current password. Nothing was changed."))
         person.password_hash = passwords.hash_password(new)
+        audit.record(session, "password_changed")
     except BadInput as problem:
         return _me(request, session, person, problem.status, problem=problem.message, problem_with="password")
     limits.forgive(limits.PASSWORD_BY_PERSON, str(person.id))
@@ -162,6 +226,7 @@ def change_password(
 @pages.post("/me/sign-out-everywhere")
 def sign_out_everywhere(session: Transaction, person: Person) -> Response:
     sessions.sign_out_everywhere(session, person)
+    audit.record(session, "signed_out_everywhere")
     response = RedirectResponse("/sign-in", 303)
     sessions.forget(response)
     return response
@@ -180,3 +245,20 @@ def create_token(request: Request, session: Transaction, person: Person, name: T
 def revoke_token(token_id: int, session: Transaction, person: Person) -> Response:
     tokens.revoke(session, person, token_id)
     return RedirectResponse("/me#tokens", 303)
+
+
+@pages.get("/me/data")
+def take_own_data(session: Transaction, person: Person) -> Response:
+    """Everything that is kept about oneself."""
+    return downloads.send(personal_data.text(session, person), "my-pairloop-data.json", "application/json")
+
+
+@pages.post("/me/erase")
+def erase_oneself(request: Request, session: Transaction, person: Person, email: Text = "") -> Response:
+    try:
+        erasure.erase(session, person, email)
+    except (BadInput, Conflict) as problem:
+        return _me(request, session, person, problem.status, problem=problem.message, problem_with="erase")
+    response = RedirectResponse("/sign-in", 303)
+    sessions.forget(response)
+    return response

@@ -7,7 +7,7 @@ from fastapi import Response
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from app.accounts import limits
+from app.accounts import audit, limits
 from app.accounts.access import COOKIE, SESSION_LASTS, token_hash
 from app.accounts.passwords import is_password_of
 from app.models import Assignment, LoginSession, User, now
@@ -21,6 +21,8 @@ def sign_in(session: Session, email: str, password: str, address: str) -> User |
     limits.hit(limits.SIGN_IN_BY_ADDRESS, address)
     person = session.scalar(select(User).where(func.lower(User.email) == email, User.deactivated_at.is_(None)))
     if not is_password_of(person, password):
+        # Not what was typed: it may be somebody's password in the wrong field.
+        audit.record(session, "sign_in_failed", about=person)
         return None
     limits.forgive(limits.SIGN_IN_BY_EMAIL, email)
     limits.forgive(limits.SIGN_IN_BY_ADDRESS, address)
@@ -41,6 +43,7 @@ def start(session: Session, person: User, user_agent: str, instead_of: str | Non
             expires_at=now() + SESSION_LASTS,
         )
     )
+    audit.record(session, "signed_in", by=person)
     session.flush()
     return token
 
@@ -53,9 +56,11 @@ def end(session: Session, token: str) -> int | None:
 
 def leave(session: Session, token: str) -> None:
     """Sign out because somebody wants to: what they hold goes back, so that others need not wait for it to lapse."""
-    person = end(session, token)
-    held = (Assignment.user_id == person, Assignment.status == "leased")
+    if (person_id := end(session, token)) is None:
+        return
+    held = (Assignment.user_id == person_id, Assignment.status == "leased")
     session.execute(update(Assignment).where(*held).values(status="released"))
+    audit.record(session, "signed_out", by=session.get(User, person_id))
 
 
 def sign_out_everywhere(session: Session, person: User, but: str | None = None) -> int:

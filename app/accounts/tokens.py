@@ -5,6 +5,7 @@ import secrets
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.accounts import audit
 from app.accounts.access import token_hash
 from app.errors import BadInput, NotFound
 from app.languages import _
@@ -22,8 +23,10 @@ def create_token(session: Session, person: User, name: str) -> str:
     if len(name) > 100:
         raise BadInput(_("Give the token a name of at most 100 characters."))
     token = "pairloop_" + secrets.token_urlsafe(32)
-    session.add(ApiToken(user_id=person.id, name=name, prefix=token[:SHOWN], token_hash=token_hash(token)))
+    made = ApiToken(user_id=person.id, name=name, prefix=token[:SHOWN], token_hash=token_hash(token))
+    session.add(made)
     session.flush()
+    audit.record(session, "token_made", about=person, token=made.id)
     return token
 
 
@@ -43,5 +46,7 @@ def revoke(session: Session, person: User, token_id: int) -> ApiToken:
     token = session.scalar(select(ApiToken).where(ApiToken.id == token_id, ApiToken.user_id == person.id))
     if token is None:
         raise NotFound(_("You have no such token."))
-    token.revoked_at = token.revoked_at or now()
+    if token.revoked_at is None:
+        token.revoked_at = now()
+        audit.record(session, "token_revoked", about=person, token=token.id)
     return token

@@ -1,5 +1,6 @@
 """Every table: the contract between the web, the workers and the command line."""
 
+from app.models.audit import AuditEvent
 from app.models.base import Base, now
 from app.models.chat import Chat, ChatConsent
 from app.models.labels import (
@@ -23,6 +24,7 @@ from app.models.people import (
     Membership,
     Qualification,
     RateLimit,
+    SignInLink,
     Standing,
     User,
 )
@@ -53,6 +55,7 @@ __all__ = [
     "Answer",
     "ApiToken",
     "Assignment",
+    "AuditEvent",
     "Base",
     "Chat",
     "ChatConsent",
@@ -73,6 +76,7 @@ __all__ = [
     "Response",
     "Run",
     "RunMetric",
+    "SignInLink",
     "Snapshot",
     "SnapshotAnswer",
     "Standing",

@@ -49,6 +49,15 @@ class Prompt(Base):
             "id",
             postgresql_where=text("sampled AND withdrawn_at IS NULL"),
         ),
+        # The list's orders, and what it counts and filters by; few prompts are in the last four.
+        Index("ix_prompts_newest", "project_id", "id"),
+        Index("ix_prompts_by_priority", "project_id", "priority", "id"),
+        Index("ix_prompts_by_use", "project_id", "times_sampled", "id"),
+        Index("ix_prompts_withdrawn", "project_id", "id", postgresql_where=text("withdrawn_at IS NOT NULL")),
+        Index("ix_prompts_holdout", "project_id", "id", postgresql_where=text("holdout AND withdrawn_at IS NULL")),
+        Index("ix_prompts_inside", "project_id", "id", postgresql_where=text("NOT sampled AND withdrawn_at IS NULL")),
+        Index("ix_prompts_tags", "tags", postgresql_using="gin"),
+        Index("ix_prompts_words", text("prompt_words(messages)"), postgresql_using="gin"),
     )
 
     id: Mapped[Id]

@@ -11,20 +11,30 @@ from app.models.base import Base, Created, Id
 
 ROLES = ("annotator", "admin", "operator")
 _KNOWN_ROLES = "roles <@ ARRAY['annotator','admin','operator']::text[]"
+_ERASED_IS_NOBODY = (
+    "CASE WHEN erased_at IS NULL THEN email IS NOT NULL "
+    "ELSE email IS NULL AND name = '' AND password_hash IS NULL AND roles = '{}' AND language IS NULL "
+    "AND abilities IS NULL AND deactivated_at IS NOT NULL END"
+)
 
 
 class User(Base):
-    """A person, or a simulated annotator (`kind`), whose answers are marked and left out of exports."""
+    """A person, or a simulated annotator (`kind`), whose answers are marked and left out of exports.
+
+    An erased person's row stays, because answers, runs and the audit log refer to it, and says nothing of them.
+    """
 
     __tablename__ = "users"
     __table_args__ = (
         CheckConstraint(_KNOWN_ROLES, name="known_roles"),
         CheckConstraint("kind IN ('person', 'simulated')", name="known_kind"),
+        CheckConstraint(_ERASED_IS_NOBODY, name="erased_is_nobody"),
         Index("uq_users_email", text("lower(email)"), unique=True),
     )
 
     id: Mapped[Id]
-    email: Mapped[str]
+    email: Mapped[str | None]
+    """Everybody has one who is not erased."""
     name: Mapped[str] = mapped_column(default="", server_default="")
     password_hash: Mapped[str | None]
     roles: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
@@ -34,6 +44,7 @@ class User(Base):
     abilities: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     """Languages and skills this person may judge, see Prompt.needs; None: everything."""
     deactivated_at: Mapped[datetime | None]
+    erased_at: Mapped[datetime | None]
     created_at: Mapped[Created]
 
 
@@ -68,16 +79,38 @@ class ApiToken(Base):
     user: Mapped[User] = relationship()
 
 
+class SignInLink(Base):
+    """With this link a person sets a new password, once; an admin made it. A person has at most one."""
+
+    __tablename__ = "sign_in_links"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    created_at: Mapped[Created]
+    expires_at: Mapped[datetime]
+    user: Mapped[User] = relationship()
+
+
 class Invitation(Base):
-    """A link that makes one person with the given roles; also the first person's sign-in link (no inviter)."""
+    """A link that makes one person with the given roles; also the first person's sign-in link (no inviter).
+
+    With a project it gives roles there as well, or there alone.
+    """
 
     __tablename__ = "invitations"
-    __table_args__ = (CheckConstraint(_KNOWN_ROLES, name="known_roles"),)
+    __table_args__ = (
+        CheckConstraint(_KNOWN_ROLES, name="known_roles"),
+        CheckConstraint(f"project_{_KNOWN_ROLES}", name="known_project_roles"),
+        CheckConstraint("(project_id IS NULL) = (project_roles = '{}')", name="a_project_has_roles"),
+        CheckConstraint("roles <> '{}' OR project_roles <> '{}'", name="gives_a_role"),
+    )
 
     id: Mapped[Id]
     token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     email: Mapped[str | None]
     roles: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    project_roles: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}", default=list)
     invited_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     used_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[Created]

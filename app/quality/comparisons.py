@@ -13,6 +13,7 @@ from app.labeling.answers import Spoken
 from app.languages import _
 from app.models import DECISIVE, Answer, Assignment, Comparison, User, now
 from app.models.policies import Labeling
+from app.templating import called
 
 EXCERPT = 160
 OF_OTHERS = ("chat", "feedback")
@@ -119,7 +120,4 @@ def _said_of(session: Session, access: Access, comparisons: Collection[int]) -> 
         .order_by(Answer.id)
     )
     strengths = Labeling.from_json(access.project.labeling).strengths
-    return [
-        Said(answer, _("Imported") if person is None else person.name or person.email, strengths)
-        for answer, person in rows
-    ]
+    return [Said(answer, _("Imported") if person is None else called(person), strengths) for answer, person in rows]

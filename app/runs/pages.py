@@ -15,7 +15,7 @@ from app.errors import BadInput, NotFound
 from app.languages import N_, _, span
 from app.models import FINISHED, Run, User
 from app.runs import curves, forms, live_page, loop, metrics, runs, samples
-from app.templating import environment, page
+from app.templating import called, environment, page
 
 pages = APIRouter(prefix="/projects/{slug}/runs")
 
@@ -190,7 +190,7 @@ def _of_one(session: Session, access: Access, run: Run) -> dict[str, Any]:
         "figures_named": figures.named(run.result.get("metrics", {})),
         "left": span(left) if left is not None else None,
         "took": span(took) if took is not None else None,
-        "person_name": (person.name or person.email) if person else None,
+        "person_name": called(person) if person else None,
         "kinds": {kind: _(name) for kind, name in KINDS.items()},
         "triggers": {trigger: _(name) for trigger, name in TRIGGERS.items()},
     }

@@ -35,6 +35,12 @@ def test_only_admins_see_it(client: TestClient, session: Session, roles: tuple[s
         client.post(f"/people/{person.id}/roles", data={"roles": "admin"}),
         client.post(f"/people/{person.id}/abilities", data={"only": "ko"}),
         client.post(f"/people/{person.id}/deactivate"),
+        client.get("/people/invitations"),
+        client.get("/audit"),
+        client.get("/audit.csv"),
+        client.get(f"/people/{person.id}/data"),
+        client.post(f"/people/{person.id}/sign-in-link"),
+        client.post(f"/people/{person.id}/erase", data={"email": person.email}),
         client.post(f"/people/{person.id}/reactivate"),
         client.post("/people/invitations/1/revoke"),
     ):
@@ -57,8 +63,25 @@ def test_it_lists_everybody(client: TestClient, session: Session, bob: User) -> 
     people.deactivate(session, gone)
     shown = client.get("/people").text
     assert "bob@example.org" in shown
-    assert re.search(r"Robot</bdi>\s*<span class=\"tag\">simulated", shown)
-    assert re.search(r"Gone</bdi>\s*<span class=\"tag\">deactivated", shown)
+    assert re.search(r"Robot</bdi></a>\s*<span class=\"tag\">simulated", shown)
+    assert re.search(r"Gone</bdi></a>\s*<span class=\"tag\">deactivated", shown)
+
+
+def test_it_is_searched_sorted_and_says_who_fits(client: TestClient, session: Session, bob: User) -> None:
+    make_person(session, "alice", "annotator")
+    people.deactivate(session, make_person(session, "carol", "annotator"))
+
+    def names(query: str) -> list[str]:
+        return re.findall(r"<bdi>(\w+)</bdi></a>", client.get(f"/people?{query}").text)
+
+    assert names("") == ["Alice", "Bob", "Carol"]
+    assert names("sort=-name") == ["Carol", "Bob", "Alice"]
+    assert names("sort=-since") == ["Carol", "Alice", "Bob"]
+    assert names("q=ALI+example.org") == ["Alice"]
+    assert names("q=role:annotator+is:active") == ["Alice"]
+    assert names("q=is:deactivated") == ["Carol"]
+    assert "Nobody fits this search." in client.get("/people?q=nobody").text
+    assert client.get("/people?sort=password_hash").status_code == 200
 
 
 def test_an_invitations_link_is_shown_once_and_works(
@@ -69,7 +92,7 @@ def test_an_invitations_link_is_shown_once_and_works(
     assert answer.status_code == 201
     link = re.search(r'value="https://labels\.example\.org(/invitations/[^"]+)"', answer.text)
     assert link is not None
-    later = client.get("/people").text
+    later = client.get("/people/invitations").text
     assert link[1] not in later
     assert "eve@example.org" in later
     assert "annotator, operator" in later
@@ -96,7 +119,7 @@ def test_a_bad_invitation_is_explained(
 
 def test_an_invitation_can_be_taken_back(client: TestClient, session: Session, bob: User) -> None:
     token = invitations.invite(session, bob, ["annotator"])
-    [invitation] = invitations.open_invitations(session)
+    [invitation] = session.scalars(select(Invitation)).all()
     assert client.post(f"/people/invitations/{invitation.id}/revoke").status_code == 303
     assert client.get(f"/invitations/{token}").status_code == 410
     assert client.post("/people/invitations/999999/revoke").status_code == 404
