@@ -1,13 +1,14 @@
 """Is this process alive, can it serve, and what does Prometheus want to know?"""
 
 from fastapi import APIRouter, Depends, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.accounts.access import anyone
 from app.database import Transaction, newest_schema
 from app.errors import Unavailable
+from app.prometheus import Installation
 
 MIGRATE = "Run `pairloop migrate`, then try again."
 NOT_READY = f"The database is not ready. {MIGRATE}"
@@ -35,6 +36,8 @@ def ready(session: Transaction) -> dict[str, str]:
 
 
 @api.get("/metrics")
-def metrics() -> Response:
-    """Prometheus metrics of this process."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+def metrics(session: Transaction) -> Response:
+    """Prometheus metrics of this process, and of the installation as its database knows it."""
+    installation = CollectorRegistry()
+    installation.register(Installation(session))
+    return Response(generate_latest() + generate_latest(installation), media_type=CONTENT_TYPE_LATEST)

@@ -40,6 +40,11 @@ def ago(moment: datetime | None) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(*said)
 
 
+def since(moment: datetime | None) -> str:
+    """`4 minutes ago` as plain text, for drawings; an en dash for never."""
+    return "–" if moment is None else languages.ago((datetime.now(UTC) - moment).total_seconds())
+
+
 def percent(share: float | None, digits: int = 0) -> str:
     """0.613 -> `61 %`; nothing known -> an en dash."""
     return "–" if share is None else f"{number(share * 100, digits)} %"
@@ -72,9 +77,8 @@ def asset(context: Context, name: str) -> str:
     return f"/static/{escape(name)}?{int(path.stat().st_mtime) if path.exists() else __version__}"
 
 
-environment.filters.update(
-    ago=ago, percent=percent, figure=figure, short=short, markdown=markdown, gettext=gettext, called=called
-)
+environment.filters.update(ago=ago, since=since, percent=percent, figure=figure, short=short)
+environment.filters.update(markdown=markdown, gettext=gettext, called=called)
 environment.globals.update(
     asset=asset, version=__version__, public_url=settings.public_url, language=languages.language
 )

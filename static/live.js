@@ -11,11 +11,14 @@ for (const root of document.querySelectorAll("[data-live]")) {
 
 function replace(part, html) {
   const open = new Set([...part.querySelectorAll("details[open]")].map((details) => details.id));
+  const ticked = [...part.querySelectorAll("input[type=checkbox][id]:checked")].map((box) => box.id);
   const scrolled = new Map([...part.querySelectorAll("details[open] pre, details[open] .table-scroll")].map((box, n) => [n, box.scrollTop]));
   const active = part.contains(document.activeElement) ? document.activeElement : null;
   const focus = active && (active.id ? `#${CSS.escape(active.id)}` : active.getAttribute("href") && `[href="${CSS.escape(active.getAttribute("href"))}"]`);
   part.innerHTML = html;
+  for (const id of ticked) if (part.querySelector(`#${CSS.escape(id)}`)) part.querySelector(`#${CSS.escape(id)}`).checked = true;
   for (const details of part.querySelectorAll("details[id]")) if (open.has(details.id)) details.open = true;
   [...part.querySelectorAll("details[open] pre, details[open] .table-scroll")].forEach((box, n) => { box.scrollTop = scrolled.get(n) || 0; });
   if (focus) part.querySelector(focus)?.focus({ preventScroll: true });
+  document.dispatchEvent(new Event("live")); // static/curves.js draws its cursor again
 }

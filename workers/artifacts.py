@@ -20,7 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 MANIFEST = "manifest.json"
 # Nothing that can carry code (pickles above all) is ever written or read.
-ALLOWED = (".safetensors", ".json", ".parquet", ".jsonl")
+ALLOWED = (".safetensors", ".json", ".parquet", ".jsonl", ".txt")
 
 
 class ArtifactDamaged(Exception):

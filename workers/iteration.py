@@ -7,6 +7,7 @@ standard output, logs on standard error; it exits with 0, with 1 after an error 
 import hashlib
 import json
 import os
+import resource
 import signal
 import sys
 import threading
@@ -204,6 +205,7 @@ class _ChildContext:
     def __init__(self) -> None:
         self.rank, self.world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         self._stop = threading.Event()
+        self._shown: list[dict[str, str]] = []
         signal.signal(signal.SIGTERM, self._ask_to_stop)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # workers/peers.py holds it back until now
 
@@ -213,10 +215,17 @@ class _ChildContext:
     def report(self, phase: str, step: int, total: int, metrics: Mapping[str, float], text: str = "") -> None:
         at = datetime.now(UTC).isoformat()
         line = {"phase": phase, "step": step, "total": total, "metrics": dict(metrics), "text": text, "at": at}
-        _print({"type": "metrics", **line})
+        _print({"type": "metrics", **line, "resources": _resources()})
+        self.flush()
 
     def samples(self, items: Sequence[Mapping[str, str]]) -> None:
-        _print({"type": "samples", "items": [dict(item) for item in items]})
+        self._shown = [dict(item) for item in items]
+
+    def flush(self) -> None:
+        """Show the answers that wait for the report of their step, so that they are counted to it."""
+        if self._shown:
+            _print({"type": "samples", "items": self._shown})
+        self._shown = []
 
     def should_stop(self) -> bool:
         return self._stop.is_set()
@@ -235,6 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             context.world_size = max(count, context.world_size)
             with joined(World(context.rank, context.world_size)):
                 result = run_iteration(spec, context)
+        context.flush()
     except Stopped:
         return STOPPED
     except Exception as error:
@@ -243,6 +253,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     _print({"type": "result", "result": result})
     return 0
+
+
+def _resources() -> dict[str, float | str]:
+    """Return what this process used so far: the most memory in MB, processor seconds, and the device it works on."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    peak_mb = used.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    device = str(cuda.get_device_name()) if cuda is not None and cuda.is_available() else "cpu"
+    return {"rss_mb": peak_mb, "cpu_s": used.ru_utime + used.ru_stime, "device": device}
 
 
 def _lose_peer() -> None:

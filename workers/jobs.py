@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 from procrastinate import JobContext, RetryStrategy, exceptions
 from procrastinate.jobs import Status
@@ -29,6 +28,7 @@ from app.settings import settings
 from workers import artifacts, launch, pairs, specs
 from workers.launch import Ending, Stop
 from workers.live_head import missing, refit
+from workers.logs import RunLog
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,6 @@ HEARTBEAT = 5.0  # s
 STALLED = 20.0  # s without a heartbeat after which a worker counts as dead
 CANCEL_GRACE = 1.2  # s; nothing of a cancelled run is used, so it need not end in order
 SHUTDOWN_GRACE = 5.0  # s
-LOG_TAIL = 4000  # bytes of a failed child's log that its page shows
 
 
 class Watch:
@@ -119,17 +118,23 @@ def train(context: JobContext, run_id: int) -> None:
 def _train(run_id: int, watch: Watch) -> None:
     with open_session() as session:
         spec_url = specs.write(session, session.get_one(Run, run_id))
-    log_file = log_of(run_id)
+    log_file = RunLog(run_id)
 
     def mirror(lines: Sequence[dict[str, object]]) -> None:
+        log_file.report(lines)
         with open_session() as session:
             progress.record(session, run_id, lines)
+        with open_session() as session:
+            progress.stop_if_wrong(session, run_id)
 
-    ending = launch.run_child(launch.training_command(spec_url), log_file, mirror, watch.for_child)
+    try:
+        ending = launch.run_child(launch.training_command(spec_url), log_file.file, mirror, watch.for_child)
+    finally:
+        log_file.copy()
     _take_in(run_id, ending, log_file)
 
 
-def _take_in(run_id: int, ending: Ending, log_file: Path) -> None:
+def _take_in(run_id: int, ending: Ending, log_file: RunLog) -> None:
     """Turn the end of a child into the end of its run, or put the run back."""
     if ending.stop is not None and ending.stop.why == "cancel":
         raise Cancelled
@@ -140,7 +145,7 @@ def _take_in(run_id: int, ending: Ending, log_file: Path) -> None:
     if ending.stop is not None:
         raise PutBack("Its worker was stopped; the next one goes on from the last saved state.")
     with _ending(run_id) as (_, run):
-        run.result = {**run.result, "log": _tail(log_file)}
+        run.result = {**run.result, "log": log_file.tail()}
     if ending.killed_by is not None:
         raise PutBack(
             f"The training process was killed ({ending.killed_by.name}), most likely because memory ran out. "
@@ -148,17 +153,6 @@ def _take_in(run_id: int, ending: Ending, log_file: Path) -> None:
             crashed=True,
         )
     raise Failed(ending.error)
-
-
-def log_of(run_id: int) -> Path:
-    """Where a training child of this machine logs."""
-    return settings.data_dir / "logs" / "runs" / f"{run_id}.log"
-
-
-def _tail(log_file: Path) -> str:
-    with log_file.open("rb") as file:
-        file.seek(max(0, log_file.stat().st_size - LOG_TAIL))
-        return file.read().decode(errors="replace").replace("\x00", "")
 
 
 @queue.task(name="sample", queue=DEFAULT, pass_context=True)
@@ -214,7 +208,7 @@ def features(project_id: int) -> None:
 def every_minute(timestamp: int) -> None:
     """Start chains whose time has come, refill stocks, and end leases and sessions that ran out."""
     with open_session() as session:
-        due.cron_due(session)
+        due.chains_due(session)
     with open_session() as session:
         for project in session.query(Project).filter(Project.archived_at.is_(None)):
             due.stock_may_be_low(session, project)

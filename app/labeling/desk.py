@@ -175,6 +175,12 @@ def _out_of_prompts(session: Session, access: Access) -> Nothing:
 
 
 def _the_model_rests(session: Session, access: Access) -> Nothing:
+    if access.project.paused_at is not None:
+        return Nothing(
+            "paused",
+            _("No new pairs are being written"),
+            _("An operator paused the project. When it goes on, new pairs appear here by themselves."),
+        )
     if Sampling.from_json(access.project.sampling).stock == 0:
         return Nothing(
             "paused",

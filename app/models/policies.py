@@ -3,8 +3,11 @@
 The column holds what was chosen; `from_json` fills the rest with defaults and refuses what it does not know.
 """
 
+import re
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime, time, tzinfo
 from typing import Any, Self
+from zoneinfo import ZoneInfo
 
 from croniter import CroniterError, croniter
 
@@ -54,6 +57,13 @@ def _is_cron(line: Any) -> bool:
     except CroniterError:
         return False
     return True
+
+
+def _is_zone(name: Any) -> bool:
+    try:
+        return name == "UTC" or (isinstance(name, str) and ZoneInfo(name) is not None)
+    except (ValueError, OSError, KeyError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -116,24 +126,50 @@ class Labeling(Policy):
             raise PolicyError("criteria must be at most 12 names, each of them once.")
 
 
+QUIET = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]")
+
+
 @dataclass(frozen=True)
 class Retraining(Policy):
     """When a chain starts by itself: after `every` new decisive answers, or at `cron`, whichever comes first.
 
-    Both empty: never. Imported answers do not count.
+    Both empty: never. Imported answers do not count. `quiet` holds hours of the day in which no chain starts by itself,
+    such as "22:00-07:00"; they and the cron line are on the clock of `timezone`. `stop_when_wrong`: a run whose figures
+    look severely wrong (app/runs/warnings.py) is ended instead of only warned about.
     """
 
     every: int | None = None
     cron: str | None = None
+    quiet: str | None = None
+    timezone: str = "UTC"
+    stop_when_wrong: bool = False
 
     def check(self) -> None:
         if self.every is not None:
             _whole(self.every, "every", 1, 1_000_000)
         if self.cron is not None and not _is_cron(self.cron):
             raise PolicyError(
-                f"cron must have five fields, such as '0 3 * * *' for every night at three (UTC), not {self.cron!r}."
+                f"cron must have five fields, such as '0 3 * * *' for every night at three, not {self.cron!r}."
             )
+        if not _is_zone(self.timezone):
+            raise PolicyError(f"timezone must be a name such as UTC or Asia/Seoul, not {self.timezone!r}.")
+        if self.quiet is not None and (not isinstance(self.quiet, str) or not QUIET.fullmatch(self.quiet)):
+            raise PolicyError(f"quiet must be two times of day, such as 22:00-07:00, not {self.quiet!r}.")
+        if not isinstance(self.stop_when_wrong, bool):
+            raise PolicyError("stop_when_wrong must be true or false.")
 
     @property
     def is_on(self) -> bool:
         return self.every is not None or self.cron is not None
+
+    @property
+    def zone(self) -> tzinfo:
+        return UTC if self.timezone == "UTC" else ZoneInfo(self.timezone)
+
+    def is_quiet(self, moment: datetime) -> bool:
+        """Whether the moment lies in the quiet hours; they may go past midnight, and their end is not quiet."""
+        if self.quiet is None:
+            return False
+        begin, end = (time.fromisoformat(one) for one in self.quiet.split("-"))
+        there = moment.astimezone(self.zone).time()
+        return begin <= there < end if begin <= end else there >= begin or there < end

@@ -33,6 +33,8 @@ class Project(Base):
     retraining: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     created_at: Mapped[Created]
     archived_at: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]
+    """Since when nothing starts by itself."""
     guidelines: Mapped[list["GuidelineVersion"]] = relationship(order_by="GuidelineVersion.version")
 
 

@@ -94,6 +94,8 @@ class Run(Base):
     """What went wrong and what to do, when `failed`."""
     result: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     samples: Mapped[list[dict[str, Any]]] = mapped_column(default=list, server_default="[]")
+    facts: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """Where and by which code it worked, what it took, and how it was interrupted (app/runs/facts.py)."""
     cancel_requested_at: Mapped[datetime | None]
     created_at: Mapped[Created]
     started_at: Mapped[datetime | None]

@@ -76,6 +76,7 @@ def as_typed(project: Project) -> dict[str, str]:
         "name": project.name,
         "labels_per_comparison": str(project.labels_per_comparison),
         "restricted": "true" if project.restricted else "",
+        "stop_when_wrong": "true" if policies["stop_when_wrong"] else "",
     }
 
 
@@ -94,6 +95,9 @@ def changes_from(form: Mapping[str, str]) -> ProjectChanges:
         retraining={
             "every": number(form.get("every", ""), int, EVERY),
             "cron": form.get("cron", "").strip() or None,
+            "quiet": form.get("quiet", "").replace(" ", "").replace("–", "-") or None,
+            "timezone": form.get("timezone", "").strip() or None,
+            "stop_when_wrong": bool(form.get("stop_when_wrong")) or None,
         },
         restricted=bool(form.get("restricted")),
     )

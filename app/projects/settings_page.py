@@ -45,6 +45,9 @@ class Typed(BaseModel):
     qualification_share: str = ""
     every: str = ""
     cron: str = ""
+    quiet: str = ""
+    timezone: str = ""
+    stop_when_wrong: str = ""
     restricted: str = ""
 
 

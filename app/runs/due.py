@@ -20,11 +20,21 @@ LATE = timedelta(hours=1)
 
 def after_answer(session: Session, project: Project) -> None:
     """Start what this answer made due; runs on every answer, in its transaction, with a few indexed queries."""
-    policy = Retraining.from_json(project.retraining)
-    if policy.every is not None and new_answers(session, project.id, at_most=policy.every) >= policy.every:
-        _start_chain(session, project, "labels")
+    _labels_due(session, project, Retraining.from_json(project.retraining))
     stock_may_be_low(session, project)
     heads.fit_soon(session, project.id)
+
+
+def _labels_due(session: Session, project: Project, policy: Retraining) -> Run | None:
+    if policy.every is None or not may_start(project, policy):
+        return None
+    enough = new_answers(session, project.id, at_most=policy.every) >= policy.every
+    return _start_chain(session, project, "labels") if enough else None
+
+
+def may_start(project: Project, policy: Retraining) -> bool:
+    """Whether a chain may start by itself now: neither archived nor paused, and not in the quiet hours."""
+    return project.archived_at is None and project.paused_at is None and not policy.is_quiet(now())
 
 
 def new_answers(session: Session, project_id: int, at_most: int | None = None) -> int:
@@ -59,7 +69,7 @@ def new_answers(session: Session, project_id: int, at_most: int | None = None) -
 def stock_may_be_low(session: Session, project: Project) -> Run | None:
     """Start a `sample` run where fewer than half the stock of pairs wait and there are prompts to sample."""
     stock = Sampling.from_json(project.sampling).stock
-    if project.archived_at is not None or stock == 0 or not _is_low(session, project.id, (stock + 1) // 2):
+    if project.archived_at or project.paused_at or stock == 0 or not _is_low(session, project.id, (stock + 1) // 2):
         return None
     last = session.scalar(
         select(Run).where(Run.project_id == project.id, Run.trigger == "stock").order_by(Run.id.desc()).limit(1)
@@ -113,33 +123,45 @@ def _rests(last: Run) -> bool:
     return badly and now() - last.finished_at < REST
 
 
-def cron_due(session: Session) -> list[Run]:
-    """Start the chains whose time has come since the last look, where there are new answers to learn from."""
+def chains_due(session: Session) -> list[Run]:
+    """Start the chains that are due since the last look: at their time, or by answers that came in quiet hours."""
     started = []
-    projects = select(Project).where(Project.retraining["cron"].astext.is_not(None), Project.archived_at.is_(None))
-    for project in session.scalars(projects).all():
-        cron = Retraining.from_json(project.retraining).cron
-        if cron is None or not _time_has_come(session, project, cron):
-            continue
-        if new_answers(session, project.id, at_most=1) and (run := _start_chain(session, project, "cron")) is not None:
-            started.append(run)
+    for project in session.scalars(select(Project).where(Project.archived_at.is_(None), Project.paused_at.is_(None))):
+        policy = Retraining.from_json(project.retraining)
+        run = _cron_due(session, project, policy) or _labels_due(session, project, policy)
+        started += [run] if run is not None else []
     return started
 
 
-def _time_has_come(session: Session, project: Project, cron: str) -> bool:
+def _cron_due(session: Session, project: Project, policy: Retraining) -> Run | None:
+    """The chain whose time has come, where there are new answers to learn from."""
+    if policy.cron is None or not may_start(project, policy) or not _time_has_come(session, project, policy):
+        return None
+    return _start_chain(session, project, "cron") if new_answers(session, project.id, at_most=1) else None
+
+
+def _time_has_come(session: Session, project: Project, policy: Retraining) -> bool:
     """Whether a moment of the cron line passed within the last hour and no chain was started since."""
     moment = now()
-    due_at: datetime = croniter(cron, moment).get_prev(datetime)
-    if moment - due_at > LATE or due_at < project.created_at:
+    due_at: datetime = croniter(policy.cron, moment.astimezone(policy.zone)).get_prev(datetime)
+    if moment - due_at > LATE or due_at < project.created_at or policy.is_quiet(due_at):
         return False
     since = select(Run.id).where(Run.project_id == project.id, Run.kind == "chain", Run.created_at >= due_at)
     return session.scalar(since.limit(1)) is None
 
 
+def next_time(policy: Retraining) -> datetime | None:
+    """The next moment at which the cron line starts a chain, on the project's own clock; None: none within reach."""
+    if policy.cron is None:
+        return None
+    moments = croniter(policy.cron, now().astimezone(policy.zone))
+    # A line whose moments all lie in quiet hours is given up after a year of nights.
+    found = (moments.get_next(datetime) for _ in range(366))
+    return next((moment for moment in found if not policy.is_quiet(moment)), None)
+
+
 def _start_chain(session: Session, project: Project, trigger: str) -> Run | None:
     """Start an automatic chain unless one is under way (a unique index decides, not a look beforehand)."""
-    if project.archived_at is not None:
-        return None
     found = session.scalar(
         insert(Run)
         .values(project_id=project.id, kind="chain", trigger=trigger)

@@ -70,6 +70,16 @@ def params_of(kind: str, typed: Mapping[str, str]) -> dict[str, Any]:
     return params
 
 
+def typed_of(kind: str, params: Mapping[str, Any]) -> dict[str, str]:
+    """A form filled in with a run's parameters, for one that is to be nearly the same."""
+    chosen = params.get("hyper", {})
+    by_step = chosen if kind == "chain" else {kind: chosen}
+    hyper = {f"{step}.{name}": value for step, found in by_step.items() for name, value in found.items()}
+    plain = {name: params[name] for name in ("preset", "seed", "comparisons", "reward", "checkpoint") if name in params}
+    force = {"force": "yes"} if params.get("force") else {}
+    return {name: str(value) for name, value in {**plain, **hyper}.items()} | force
+
+
 def _hyper(step: str, typed: Mapping[str, str]) -> dict[str, Any]:
     chosen = {one: typed.get(f"{step}.{one.name}", "").strip() for one in fields(HYPER[step])}
     return {one.name: text if "choices" in one.metadata else _number(text) for one, text in chosen.items() if text}

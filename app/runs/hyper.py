@@ -61,6 +61,7 @@ class RewardHyper(Hyper):
         "standard": {},
         "quick": {"lora_from_labels": 1_000_000, "reference_samples": 128},
         "thorough": {"lora_epochs": 3, "train_layers": 0, "reference_samples": 512},
+        "gpu": {"train_layers": 0, "batch_answers": 64, "reference_samples": 1024, "reference_tokens": 256},
     }
     tiny: ClassVar[dict[str, Any]] = {
         "lora_from_labels": 30,
@@ -125,6 +126,7 @@ class PpoHyper(Hyper):
         "standard": {},
         "quick": {"updates": 8, "batch": 32},
         "thorough": {"updates": 28, "train_layers": 0, "heldout_answers": 96},
+        "gpu": {"updates": 28, "batch": 256, "max_new_tokens": 256, "train_layers": 0, "heldout_answers": 192},
     }
     tiny: ClassVar[dict[str, Any]] = {
         "updates": 6,
@@ -203,6 +205,7 @@ class DpoHyper(Hyper):
         "standard": {},
         "quick": {"epochs": 1},
         "thorough": {"epochs": 5, "train_layers": 0, "heldout_answers": 96},
+        "gpu": {"batch_answers": 64, "max_new_tokens": 256, "train_layers": 0, "heldout_answers": 192},
     }
     tiny: ClassVar[dict[str, Any]] = {
         "batch_answers": 8,
@@ -233,6 +236,7 @@ class EvaluateHyper(Hyper):
         "standard": {},
         "quick": {"prompts": 24},
         "thorough": {"prompts": 200},
+        "gpu": {"prompts": 200, "max_new_tokens": 256},
     }
     tiny: ClassVar[dict[str, Any]] = {"prompts": 16, "max_new_tokens": 16}
 

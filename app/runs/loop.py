@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from croniter import croniter
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -34,6 +33,7 @@ class Loop:
     sentence: str
     estimate: str
     """What the live head says of the answers so far."""
+    paused: datetime | None
 
 
 def of(session: Session, project: Project) -> Loop:
@@ -67,6 +67,7 @@ def of(session: Session, project: Project) -> Loop:
         alive=_alive(session, project, under_way),
         sentence=_next(session, project, under_way, waiting[0], answers[0], new),
         estimate=heads.sentence(heads.find(session, project.id)),
+        paused=project.paused_at,
     )
 
 
@@ -87,6 +88,8 @@ def _next(session: Session, project: Project, under_way: list[Run], waiting: int
     if training:
         run = next((run for run in training if run.status == "running"), training[0])
         return f"{_upper(_(steps.NAMES[run.kind]))}: {run.message}"
+    if project.paused_at is not None:
+        return _("Everything is paused: nothing starts by itself until an operator lets it go on.")
     if (stopped := _stopped_chain(session, project)) is not None and new == 0:
         return stopped
     if answers == 0:
@@ -111,15 +114,33 @@ def _stopped_chain(session: Session, project: Project) -> str | None:
 
 
 def _policy_sentence(policy: Retraining, new: int) -> str:
-    at = croniter(policy.cron, now()).get_next(datetime).strftime("%Y-%m-%d %H:%M UTC") if policy.cron else ""
-    left = max(1, policy.every - new) if policy.every is not None else 0
-    if policy.every is not None and policy.cron:
+    moment = due.next_time(policy)
+    at = f"{moment:%Y-%m-%d %H:%M %Z}" if moment is not None else ""
+    left = policy.every - new if policy.every is not None else 0
+    if policy.every is not None and left <= 0:
+        return _quiet_sentence(policy)
+    if policy.every is not None and at:
         return _("The next chain starts after {n} more answers, or at {time}.").format(n=left, time=at)
     if policy.every is not None:
         return _("The next chain starts after {n} more answers.").format(n=left)
-    if policy.cron:
+    if at:
         return _("The next chain starts at {time}, if there are new answers by then.").format(time=at)
+    if policy.cron:
+        return _(
+            "The next chain never starts: all its times lie in the quiet hours. Change one of them in the settings."
+        )
     return _("Nothing starts by itself here: start the chain when you have labelled enough.")
+
+
+def _quiet_sentence(policy: Retraining) -> str:
+    """There are answers enough, and still no chain."""
+    if policy.quiet is not None and policy.is_quiet(now()):
+        end = policy.quiet.split("-")[1]
+        sentence = _(
+            "There are answers enough for the next chain; it waits for the end of the quiet hours at {time} ({zone})."
+        )
+        return sentence.format(time=end, zone=policy.timezone)
+    return _("There are answers enough: the next chain starts within a minute.")
 
 
 def _upper(words: str) -> str:

@@ -1,41 +1,24 @@
-"""The operator's pages: the loop with the forms that start runs, and one run, both live."""
+"""The operator's first page: the loop, the forms that start runs and the list, live; its pause; runs compared."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Access, OperatorOf, page_context
-from app.checkpoints import checkpoints, figures
+from app.checkpoints import checkpoints
 from app.database import Transaction
-from app.errors import BadInput, NotFound
-from app.languages import N_, _, span
-from app.models import FINISHED, Run, User
-from app.runs import curves, forms, live_page, loop, metrics, runs, samples
-from app.templating import called, environment, page
+from app.errors import BadInput
+from app.languages import N_, _
+from app.runs import compare, estimates, forms, live_page, loop, params, pauses, run_pages, runs
+from app.runs.run_pages import KINDS, TRIGGERS, fragment
+from app.templating import page
 
 pages = APIRouter(prefix="/projects/{slug}/runs")
 
-KINDS = {
-    "sample": N_("Sampling"),
-    "reward": N_("Reward model"),
-    "ppo": N_("PPO"),
-    "dpo": N_("DPO"),
-    "evaluate": N_("Evaluation"),
-    "chain": N_("Chain"),
-    "import": N_("Import"),
-    "export": N_("Export"),
-}
-TRIGGERS = {
-    "person": N_("a person"),
-    "labels": N_("new labels"),
-    "cron": N_("its time"),
-    "chain": N_("its chain"),
-    "stock": N_("a low stock"),
-}
 FORMS = {
     "chain": (
         N_("The whole chain"),
@@ -65,9 +48,17 @@ async def typed_fields(request: Request) -> dict[str, str]:
 
 @pages.get("")
 def runs_page(
-    request: Request, session: Transaction, access: OperatorOf, before: Annotated[int | None, Query(ge=1)] = None
+    request: Request,
+    session: Transaction,
+    access: OperatorOf,
+    before: Annotated[int | None, Query(ge=1)] = None,
+    like: str | None = None,
 ) -> Response:
-    return page(request, "runs/runs.html", _of_all(session, access, before) | _forms(session, access))
+    """`like` names a run whose settings the form is filled in with."""
+    filled = _forms(session, access)
+    if like is not None and (model := run_pages.of_project(session, access, like)).kind in forms.STARTED:
+        filled = _forms(session, access, model.kind, forms.typed_of(model.kind, model.params)) | {"like": model}
+    return page(request, "runs/runs.html", _of_all(session, access, before) | filled)
 
 
 @pages.post("")
@@ -92,51 +83,54 @@ async def live_runs(access: OperatorOf) -> AsyncIterator[ServerSentEvent]:
 
     def render(session: Session, access: Access) -> dict[str, str]:
         values = _of_all(session, access)
-        return {"loop": _fragment("runs/_loop.html", values), "list": _fragment("runs/_list.html", values)}
+        return {"loop": fragment("runs/_loop.html", values), "list": fragment("runs/_list.html", values)}
 
     async for event in live_page.events(access, "operator", render):
         yield event
 
 
-@pages.get("/{run_id}")
-def run_page(request: Request, session: Transaction, access: OperatorOf, run_id: str) -> Response:
-    return page(request, "runs/run.html", _of_one(session, access, _of_project(session, access, run_id)))
+@pages.post("/estimate")
+def estimate_run(
+    session: Transaction, access: OperatorOf, typed: Annotated[dict[str, str], Depends(typed_fields)]
+) -> Response:
+    """What a form as it is filled in would take, or what is wrong in it."""
+    try:
+        values = {"estimate": _estimate(session, access, typed.get("kind", ""), typed), "wrong": False}
+    except BadInput as problem:
+        values = {"estimate": problem.message, "wrong": True}
+    return HTMLResponse(fragment("runs/_estimate.html", values))
 
 
-@pages.get("/{run_id}/live", response_class=EventSourceResponse)
-async def live_run(access: OperatorOf, run_id: str) -> AsyncIterator[ServerSentEvent]:
-    """The run, again after every change until it has ended."""
-
-    def render(session: Session, access: Access) -> dict[str, str]:
-        values = _of_one(session, access, _of_project(session, access, run_id))
-        parts = {"head": _fragment("runs/_head.html", values), "body": _fragment("runs/_body.html", values)}
-        return parts | ({"end": ""} if values["finished"] else {})
-
-    async for event in live_page.events(access, "operator", render):
-        yield event
+@pages.post("/pause")
+def pause(session: Transaction, access: OperatorOf, cancel: Annotated[bool, Form()] = False) -> Response:
+    pauses.begin(session, access.project, cancel=cancel)
+    return RedirectResponse(f"/projects/{access.project.slug}/runs", 303)
 
 
-@pages.post("/{run_id}/cancel")
-def cancel_run(session: Transaction, access: OperatorOf, run_id: str) -> Response:
-    run = runs.cancel(session, _of_project(session, access, run_id))
-    return RedirectResponse(f"/projects/{access.project.slug}/runs/{run.id}", 303)
+@pages.post("/go-on")
+def go_on(session: Transaction, access: OperatorOf) -> Response:
+    pauses.end(session, access.project)
+    return RedirectResponse(f"/projects/{access.project.slug}/runs", 303)
 
 
-@pages.post("/{run_id}/retry")
-def retry_run(session: Transaction, access: OperatorOf, run_id: str) -> Response:
-    run = runs.retry(session, _of_project(session, access, run_id), access.person)
-    return RedirectResponse(f"/projects/{access.project.slug}/runs/{run.id}", 303)
+@pages.get("/compare")
+def compare_runs(
+    request: Request, session: Transaction, access: OperatorOf, ids: Annotated[list[str], Query(default_factory=list)]
+) -> Response:
+    try:
+        values = {"compared": compare.of(session, compare.named(session, access.project, ids)), "problem": ""}
+    except BadInput as problem:
+        values = {"compared": None, "problem": problem.message}
+    named = {"kinds": {kind: _(name) for kind, name in KINDS.items()}}
+    return page(
+        request,
+        "runs/compare.html",
+        page_context(access, "runs") | values | named,
+        status=422 if values["problem"] else 200,
+    )
 
 
-def _fragment(template: str, values: dict[str, Any]) -> str:
-    return environment.get_template(template).render(values)
-
-
-def _of_project(session: Session, access: Access, run_id: str) -> Run:
-    run = runs.find(session, access.person, run_id)
-    if run.project_id != access.project.id:
-        raise NotFound(_("There is no run {run_id!r} in this project.").format(run_id=run_id))
-    return run
+pages.include_router(run_pages.pages)
 
 
 def _of_all(session: Session, access: Access, before: int | None = None) -> dict[str, Any]:
@@ -164,33 +158,31 @@ def _forms(
         }
         for kind in forms.STARTED
     ]
+    shown_kinds = [kind for kind in forms.STARTED if kind != "sample"]
     return {
         "forms": shown,
         "chosen": chosen,
         "typed": typed or {},
         "problem": problem,
+        "like": None,
+        "estimates": {
+            kind: _first_estimate(session, access, kind, typed if kind == chosen else None) for kind in shown_kinds
+        },
         "presets": forms.PRESETS,
         "rewards": checkpoints.newest(session, access.project, "reward", limit=20),
         "policies": checkpoints.newest(session, access.project, "policy", limit=20),
     }
 
 
-def _of_one(session: Session, access: Access, run: Run) -> dict[str, Any]:
-    rows = metrics.of(session, run)
-    left = metrics.seconds_left(run, rows)
-    took = (run.finished_at - run.started_at).total_seconds() if run.finished_at and run.started_at else None
-    person = session.get(User, run.requested_by_id) if run.requested_by_id else None
-    return page_context(access, "runs") | {
-        "run": run,
-        "finished": run.status in FINISHED,
-        "chain": session.get(Run, run.parent_id) if run.parent_id else None,
-        "steps": runs.steps_of(session, run),
-        "phases": [curves.of(phase, group) for phase, group in metrics.by_phase(rows).items()],
-        "samples": samples.shown(run.samples),
-        "figures_named": figures.named(run.result.get("metrics", {})),
-        "left": span(left) if left is not None else None,
-        "took": span(took) if took is not None else None,
-        "person_name": called(person) if person else None,
-        "kinds": {kind: _(name) for kind, name in KINDS.items()},
-        "triggers": {trigger: _(name) for trigger, name in TRIGGERS.items()},
-    }
+def _first_estimate(session: Session, access: Access, kind: str, typed: dict[str, str] | None) -> str:
+    """The estimate that a form shows before anything is changed in it; empty where it is filled in wrongly."""
+    try:
+        return _estimate(session, access, kind, typed or {})
+    except BadInput:
+        return ""
+
+
+def _estimate(session: Session, access: Access, kind: str, typed: dict[str, str]) -> str:
+    chosen = forms.params_of(kind, typed)
+    params.check_settings(kind, access.project, chosen)
+    return estimates.sentence(estimates.of(session, access.project, kind, chosen))

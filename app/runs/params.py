@@ -37,19 +37,27 @@ def checked(session: Session, project: Project, kind: str, params: dict[str, Any
         raise BadInput(_("seed must be a whole number of at least 0, not {seed!r}.").format(seed=seed))
     if kind == "sample":
         _check_sample(session, project, params)
-    elif kind == "chain":
-        chosen = params.get("hyper", {})
-        if not isinstance(chosen, dict) or not set(chosen) <= set(AFTER):
-            raise BadInput(_('A chain\'s hyper is an object of settings by step, such as {"ppo": {"updates": 8}}.'))
-        for step in AFTER:
-            _check_hyper(step, project, {**params, "hyper": chosen.get(step, {})})
     else:
-        _check_hyper(kind, project, params)
+        check_settings(kind, project, params)
     if kind in ("reward", "dpo", "chain"):
         _check_answers(session, project)
     if kind in ("ppo", "evaluate"):
         params = {**params, **_parents(session, project, kind, params)}
     return params
+
+
+def check_settings(kind: str, project: Project, params: dict[str, Any]) -> None:
+    """Raise BadInput where the settings of a training run or a chain do not fit, whatever the project holds."""
+    if kind not in HYPER and kind != "chain":
+        raise BadInput(_("A run of kind {kind!r} has no settings.").format(kind=kind))
+    if kind != "chain":
+        return _check_hyper(kind, project, params)
+    chosen = params.get("hyper", {})
+    if not isinstance(chosen, dict) or not set(chosen) <= set(AFTER):
+        raise BadInput(_('A chain\'s hyper is an object of settings by step, such as {"ppo": {"updates": 8}}.'))
+    for step in AFTER:
+        _check_hyper(step, project, {**params, "hyper": chosen.get(step, {})})
+    return None
 
 
 def hyper_of(kind: str, base_model: str, params: dict[str, Any]) -> Hyper:

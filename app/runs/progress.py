@@ -10,8 +10,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
-from app.models import FINISHED, TRAINING_KINDS, Run, RunMetric, now
-from app.runs import live, steps
+from app.models import FINISHED, TRAINING_KINDS, Project, Run, RunMetric, now
+from app.models.policies import Retraining
+from app.runs import facts, live, steps, warnings
+from app.runs.samples import grown
 from app.runs.sentences import now_doing
 
 MOST_ATTEMPTS = 5
@@ -49,9 +51,10 @@ def take_up(session: Session, run_id: int) -> Run | None:
         raise Cancelled
     if run.status == "running":
         # Its worker died: the fence was free although the run was under way.
-        _count_crash(run)
+        _count_crash(run, "Its worker died.")
     run.status, run.attempt = "running", max(run.attempt, 1)
     run.started_at = run.started_at or now()
+    facts.begin(run)
     run.message = "Starts." if run.attempt == 1 else f"Taken up again after a crash, for the {_nth(run.attempt)} time."
     project_id = run.project_id
     try:
@@ -82,9 +85,11 @@ def put_back(session: Session, run_id: int, why: PutBack) -> None:
         return None
     if why.crashed:
         try:
-            _count_crash(run)
+            _count_crash(run, why.sentence)
         except Failed as problem:
             return steps.failed(session, run, str(problem))
+    elif run.status == "running" and run.done:
+        facts.interrupted(run, why.sentence)
     run.status, run.message = "queued", why.sentence
     steps.enqueue_run(session, run, why.delay_seconds)
     return live.announce(session, run.project_id)
@@ -99,16 +104,29 @@ def record(session: Session, run_id: int, lines: Sequence[dict[str, Any]]) -> No
             run.phase, run.done, run.total = str(line["phase"]), int(line["step"]), int(line["total"])
             metrics = _finite(line.get("metrics") or {})
             run.message = str(line.get("text") or now_doing(run.phase, run.done, run.total, metrics))
+            facts.reported(run, line)
             if metrics:
                 rows[run.phase, run.done] = metrics
         elif line["type"] == "samples":
-            run.samples = list(line["items"])[:MOST_SAMPLES]
+            run.samples = grown(run.samples, list(line["items"])[:MOST_SAMPLES], run.done)
     for (phase, step), metrics in rows.items():
         said = insert(RunMetric).values(run_id=run_id, phase=phase, step=step, metrics=metrics)
         session.execute(
             said.on_conflict_do_update(index_elements=["run_id", "phase", "step"], set_={"metrics": metrics})
         )
     live.announce(session, run.project_id)
+
+
+def stop_if_wrong(session: Session, run_id: int) -> None:
+    """Raise Failed with what was seen where a run looks severely wrong and the project's policy ends such runs."""
+    run = session.get_one(Run, run_id)
+    project = session.get_one(Project, run.project_id)
+    if not Retraining.from_json(project.retraining).stop_when_wrong:
+        return
+    rows = list(session.scalars(select(RunMetric).where(RunMetric.run_id == run_id).order_by(RunMetric.step)))
+    hyper = run.result.get("spec", {}).get("hyper", {})
+    if (worst := next(iter(warnings.of(rows, hyper)), None)) is not None and worst.severe:
+        raise Failed(f"{worst.sentence} The project's policy ends such a run.")
 
 
 def _finite(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -119,13 +137,14 @@ def _finite(metrics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _count_crash(run: Run) -> None:
+def _count_crash(run: Run, why: str) -> None:
     if run.attempt >= MOST_ATTEMPTS:
         raise Failed(
             f"This run was started {run.attempt} times and its process died each time, most likely because memory ran "
             "out. Lower its batch or the length of its answers, or give the machine more memory, and start it again."
         )
     run.attempt += 1
+    facts.interrupted(run, why)
 
 
 def _tell_chain(session: Session, run: Run) -> None:

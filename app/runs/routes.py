@@ -2,16 +2,18 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts.access import OperatorOf, Person
 from app.database import Transaction
-from app.runs import metrics, runs
-from app.runs.pages import pages
+from app.runs import files, metrics, pauses, runs
+from app.runs.pages import pages as run_list_pages
+from app.runs.story_page import pages as story_pages
 
-__all__ = ["api", "pages"]
-
+pages = APIRouter()
+pages.include_router(run_list_pages)
+pages.include_router(story_pages)
 api = APIRouter(prefix="/api/v1", tags=["runs"])
 
 
@@ -22,6 +24,14 @@ class RunRequest(BaseModel):
 
     kind: str = Field(examples=["chain", "sample", "reward", "ppo", "dpo", "evaluate"])
     params: dict[str, Any] = Field(default_factory=dict, examples=[{"force": False, "hyper": {"ppo": {"updates": 8}}}])
+
+
+class PauseRequest(BaseModel):
+    """`cancel`: whether what is under way is ended too."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cancel: bool = False
 
 
 @api.post("/projects/{slug}/runs", status_code=202)
@@ -55,6 +65,38 @@ def read_metrics(person: Person, session: Transaction, run_id: str) -> dict[str,
     run = runs.find(session, person, run_id)
     items = [{"phase": row.phase, "step": row.step, "metrics": row.metrics} for row in metrics.of(session, run)]
     return {"items": items, "next": None}
+
+
+@api.get("/runs/{run_id}/metrics.csv")
+def read_metrics_as_csv(person: Person, session: Transaction, run_id: str) -> Response:
+    """The same as a table: a line for every step, a column for every figure."""
+    run = runs.find(session, person, run_id)
+    return _file(files.as_csv(metrics.of(session, run)), f"run-{run.id}.csv", "text/csv; charset=utf-8")
+
+
+@api.get("/runs/{run_id}/events")
+def read_metrics_for_tensorboard(person: Person, session: Transaction, run_id: str) -> Response:
+    """The same as an event file of TensorBoard; put it into a directory of its own below the log directory."""
+    run = runs.find(session, person, run_id)
+    began = int((run.started_at or run.created_at).timestamp())
+    name = f"events.out.tfevents.{began}.run-{run.id}"
+    return _file(files.as_events(metrics.of(session, run)), name, "application/octet-stream")
+
+
+def _file(content: str | bytes, name: str, media_type: str) -> Response:
+    return Response(content, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+@api.post("/projects/{slug}/pause", status_code=204)
+def pause(access: OperatorOf, session: Transaction, body: PauseRequest) -> None:
+    """Let nothing start by itself in this project; with `cancel` also end what is under way."""
+    pauses.begin(session, access.project, cancel=body.cancel)
+
+
+@api.delete("/projects/{slug}/pause", status_code=204)
+def go_on(access: OperatorOf, session: Transaction) -> None:
+    """Let things start by themselves again."""
+    pauses.end(session, access.project)
 
 
 @api.post("/runs/{run_id}/cancel", status_code=202)

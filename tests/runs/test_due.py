@@ -125,7 +125,7 @@ def test_an_archived_project_starts_nothing(session: Session, project: Project, 
     project.archived_at = now()
     make_prompt(session, project)
     label(session, project, alice, 2)
-    assert due.cron_due(session) == []
+    assert due.chains_due(session) == []
     assert runs(session, "chain") + runs(session, "sample") == []
 
 
@@ -136,13 +136,13 @@ def test_a_cron_line_starts_one_chain_where_there_is_something_new(
     lately = now() - timedelta(minutes=10)
     project.retraining = {"cron": f"{lately.minute} {lately.hour} * * *"}
     session.flush()
-    assert due.cron_due(session) == [], "nothing new to learn from"
+    assert due.chains_due(session) == [], "nothing new to learn from"
     label(session, project, alice, 1)
-    (chain,) = due.cron_due(session)
+    (chain,) = due.chains_due(session)
     assert chain.trigger == "cron"
     chain.status = "succeeded"
     label(session, project, alice, 1)
-    assert due.cron_due(session) == [], "this moment has had its chain"
+    assert due.chains_due(session) == [], "this moment has had its chain"
 
 
 def test_a_cron_moment_long_past_is_left_out(session: Session, project: Project, alice: User) -> None:
@@ -150,4 +150,4 @@ def test_a_cron_moment_long_past_is_left_out(session: Session, project: Project,
     long_ago = now() - timedelta(hours=3)
     project.retraining = {"cron": f"{long_ago.minute} {long_ago.hour} * * *"}
     label(session, project, alice, 1)
-    assert due.cron_due(session) == []
+    assert due.chains_due(session) == []

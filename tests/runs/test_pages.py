@@ -127,7 +127,8 @@ def test_a_running_run_shows_its_progress_and_can_be_cancelled(
         session.add(RunMetric(run_id=run.id, phase="ppo", step=step, metrics={"reward": step / 8}, created_at=at))
     session.flush()
     text = client.get(f"{PAGE}/{run.id}", headers=operator).text
-    assert "The reward rises. About 5 minutes left." in text
+    assert "Update 8 of 14, 5 minutes left, reward rising." in text
+    assert "The reward rises." in text
     assert "died once" in text
     assert '<progress max="14" value="8"' in text
     assert 'class="line"' in text

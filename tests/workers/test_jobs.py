@@ -64,7 +64,7 @@ def test_a_run_writes_its_spec_trains_and_registers_what_it_made(project: Projec
     run = state(run_id)
     assert (run.status, run.error, run.message, run.attempt) == ("succeeded", None, GOOD["why"], 1)
     assert (run.phase, run.done, run.total) == ("adapters", 2, 3)
-    assert run.samples == [{"prompt": "p", "before": "b", "after": "a"}]
+    assert run.samples == [{"prompt": "p", "before": "b", "after": "a", "looks": [{"step": 2, "text": "a"}]}]
     spec = json.loads(Path(settings.data_dir, "artifacts", "runs", str(run_id), "spec.json").read_text())
     assert (spec["run"], spec["kind"], spec["seed"], spec["hyper"]["lora_rank"]) == (str(run_id), "reward", 7, 3)
     assert spec["snapshot"]["sha256"] in spec["snapshot"]["url"]
