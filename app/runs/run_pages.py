@@ -183,8 +183,9 @@ def _resources(run: Run, took: float | None) -> list[tuple[str, str]]:
     if "peak_mb" in facts:
         found.append((_("Most memory"), _("{n} MB").format(n=number(facts["peak_mb"]))))
     if "cpu_s" in facts:
-        cores = f" ({number(facts['cpu_s'] / took, 1)} ×)" if took else ""
-        found.append((_("Processor time"), f"{span(facts['cpu_s'])}{cores}"))
+        busy = number(facts["cpu_s"] / took, 1) if took else ""
+        said = _("{time}, {n} cores busy on average") if took else "{time}"
+        found.append((_("Processor time"), said.format(time=span(facts["cpu_s"]), n=busy)))
     seconds = {phase: one["seconds"] for phase, one in facts.get("phases", {}).items() if one["seconds"] >= 0.5}
     if seconds:
         named = (f"{_(PHASES.get(phase, phase))} {span(took)}" for phase, took in seconds.items())
