@@ -32,7 +32,8 @@ class Compared:
     """The runs, their curves by phase, and the tables behind."""
 
     runs: list[Run]
-    phases: list[tuple[str, list[Overlay]]]
+    phases: list[tuple[str, list[Overlay], list[Overlay]]]
+    """Of each phase its name, the telling curves, and the others."""
     settings: list[Row]
     figures: list[Row]
 
@@ -59,10 +60,16 @@ def of(session: Session, compared: Sequence[Run]) -> Compared:
     ]
     return Compared(
         runs=list(compared),
-        phases=[(phase, found) for phase, found in overlays if found],
+        phases=[(phase, *_parted(found)) for phase, found in overlays if found],
         settings=_rows([_settings(run) for run in compared]),
         figures=_rows([run.result.get("metrics", {}) for run in compared]),
     )
+
+
+def _parted(found: list[Overlay]) -> tuple[list[Overlay], list[Overlay]]:
+    """Those that a reader looks at first, and the others; all of them where none of the first is there."""
+    first = [one for one in found if one.name in curves.FIRST]
+    return (first, [one for one in found if one not in first]) if first else (found, [])
 
 
 def _settings(run: Run) -> dict[str, Any]:

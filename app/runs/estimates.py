@@ -76,13 +76,15 @@ def sentence(found: Estimate | None) -> str:
     if found is None:
         return _("Nothing is known yet about its time and memory: no such run has finished with this base model.")
     said = ngettext(
-        "About {time} ({low} to {high}) and {memory} of memory, going by one earlier run on {machine}.",
-        "About {time} ({low} to {high}) and {memory} of memory, going by {n} earlier runs on {machine}.",
+        "About {time} and {memory} of memory, going by one earlier run on {machine}.",
+        "About {time} and {memory} of memory, going by {n} earlier runs on {machine}.",
         found.runs,
     )
+    low, time, high = span(found.low), span(found.seconds), span(found.high)
+    if low != high:
+        time = _("{time} ({low} to {high})").format(time=time, low=low, high=high)
     memory = _("{n} GB").format(n=number(found.peak_mb / 1000, 1))
-    spans = {"time": span(found.seconds), "low": span(found.low), "high": span(found.high)}
-    return said.format(**spans, memory=memory, n=found.runs, machine=found.machine)
+    return said.format(time=time, memory=memory, n=found.runs, machine=found.machine)
 
 
 def _of_step(session: Session, project: Project, kind: str, params: Mapping[str, Any], answers: int) -> Estimate | None:

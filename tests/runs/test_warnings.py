@@ -15,12 +15,8 @@ BUDGET = {"kl_budget": 6.0}
 def rows(phase: str = "ppo", **series: list[float | None]) -> list[RunMetric]:
     """One report a step; an empty place in a series is a figure that was no number."""
     count = max(map(len, series.values()))
-    return [
-        RunMetric(
-            phase=phase, step=n + 1, metrics={name: values[n] for name, values in series.items() if n < len(values)}
-        )
-        for n in range(count)
-    ]
+    steps = [{name: values[n] for name, values in series.items() if n < len(values)} for n in range(count)]
+    return [RunMetric(phase=phase, step=n, metrics=metrics) for n, metrics in enumerate(steps, start=1)]
 
 
 def names(reports: list[RunMetric], hyper: dict[str, Any] = BUDGET) -> list[str]:
