@@ -5,13 +5,14 @@ a blind test, not a replacement for one: it knows only what the reward model kno
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 
 from app.runs.hyper import EvaluateHyper
-from workers import artifacts
+from workers import artifacts, duels
 from workers.drift import OFTEN, measure
+from workers.duels import Answers, length_controlled, length_controlled_interval, win_matrix
 from workers.iteration import Context, IterationSpec, Parent, Stopped
 from workers.language import adapters
 from workers.language.decode import Sampled, generate
@@ -21,8 +22,6 @@ from workers.language.sampling import Settings
 from workers.language.tokens import decode
 from workers.ppo.math import distinct_share
 from workers.prompts import Prompt, for_judging, read_prompts
-from workers.reward import head
-from workers.reward.loss import Floats, Outcomes, sigmoid
 from workers.reward.model import RewardModel, load_reward, score_all
 from workers.reward.report import wilson_clustered
 
@@ -30,23 +29,6 @@ SEED, KL_SEED = 800_000_011, 900_000_011
 SHOWN = 8
 REPEATED, ENDLESS, LONGER = 1.5, 0.5, 2.0
 """Shares of the base model's figures beyond which a candidate is not let through by itself."""
-
-
-class Answers(NamedTuple):
-    """What one policy said to P prompts, K answers each."""
-
-    scores: Floats
-    """Normalised rewards, [P, K]."""
-    lengths: Floats
-    """Tokens, [P, K]."""
-    ended: float
-    """Share that came to an end by itself."""
-    repetition: float
-    """Share of an answer's trigrams that it had said before, on average."""
-    distinct: float
-    """Share of different trigrams among all first answers' trigrams."""
-    texts: list[str]
-    """The first answer to each prompt."""
 
 
 def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
@@ -84,28 +66,9 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     )
     context.report("evaluate", len(contestants) + 1, len(contestants) + 1, metrics, why)
     named = spec.parents.policy.id if spec.parents.policy else "base"
-    return {"metrics": {**metrics, "opponent": named}, "gate": {"passed": passed, "why": why}}
-
-
-def win_matrix(ours: Floats, theirs: Floats) -> Floats:
-    """Return the share of wins per prompt, [P], from scores [P, K]: every answer against every one; equal is half."""
-    lead = ours[:, :, None] - theirs[:, None, :]
-    return np.asarray(((lead > 0) + 0.5 * (lead == 0)).mean((1, 2)), dtype=np.float64)
-
-
-def length_controlled(ours: Answers, theirs: Answers) -> float:
-    """Return the win rate at equal length: logistic regression of winning on the difference in length, at 0.
-
-    The idea of AlpacaEval's length-controlled win rate (Dubois et al. 2024), with one covariate.
-    """
-    lead = (ours.scores[:, :, None] - theirs.scores[:, None, :]).reshape(-1)
-    longer = (ours.lengths[:, :, None] - theirs.lengths[:, None, :]).reshape(-1)
-    differences = np.stack([np.ones_like(longer), longer / (longer.std() + 1e-6)], axis=1)
-    decided = np.flatnonzero(lead)
-    won = lead[decided] > 0
-    low = np.where(won, 2, 0).astype(np.int64)
-    outcomes = Outcomes(decided, low, low + 1, np.ones(len(decided)))
-    return float(sigmoid(head.fit(differences, outcomes, 1.0, np.array([0.0])).theta[:1])[0])
+    verdict = {"passed": passed, "why": why, "spoilt": spoilt(metrics)}
+    worse = duels.regressions([prompt.text for prompt in prompts], candidate, opponent)
+    return {"metrics": {**metrics, "opponent": named}, "gate": verdict, "regressions": worse}
 
 
 def gate(metrics: dict[str, float], policy: Parent | None, hyper: EvaluateHyper) -> tuple[bool, str]:
@@ -170,7 +133,10 @@ def _metrics(candidate: Answers, opponent: Answers, base: Answers) -> dict[str, 
         rates = win_matrix(candidate.scores, other.scores)
         low, high = wilson_clustered(rates, candidate.scores.shape[1])
         metrics |= {f"{prefix}_rate": float(rates.mean()), f"{prefix}_low": low, f"{prefix}_high": high}
-    metrics["win_length_controlled"] = length_controlled(candidate, opponent)
+        controlled, (low, high) = length_controlled(candidate, other), length_controlled_interval(candidate, other)
+        figures = {"": controlled, "_low": low, "_high": high}
+        metrics |= {f"{prefix}_length_controlled{end}": value for end, value in figures.items()}
+    metrics["worse"] = duels.worse_share(candidate, opponent)
     for suffix, one in (("", candidate), ("_opponent", opponent), ("_base", base)):
         metrics |= {
             f"reward{suffix}": float(one.scores.mean()),

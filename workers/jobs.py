@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from app.checkpoints import trials
 from app.database import open_session
 from app.datasets import erasures, exports
 from app.errors import DomainError
@@ -25,7 +26,7 @@ from app.queue import DEFAULT, TRAIN, queue
 from app.runs import due, fence, live, progress, steps
 from app.runs.progress import Cancelled, Failed, PutBack
 from app.settings import settings
-from workers import artifacts, launch, pairs, specs
+from workers import artifacts, blind, launch, pairs, specs
 from workers.launch import Ending, Stop
 from workers.live_head import missing, refit
 from workers.logs import RunLog
@@ -157,8 +158,14 @@ def _take_in(run_id: int, ending: Ending, log_file: RunLog) -> None:
 
 @queue.task(name="sample", queue=DEFAULT, pass_context=True)
 def sample(context: JobContext, run_id: int) -> None:
-    """Draw pairs through the engine."""
-    work_on(context, run_id, lambda run_id, watch: pairs.draw(run_id, watch.go_on))
+    """Draw pairs through the engine, for the stock or for a trial by people."""
+    work_on(context, run_id, _sample)
+
+
+def _sample(run_id: int, watch: Watch) -> None:
+    with open_session() as session:
+        draw = blind.draw if "candidate" in session.get_one(Run, run_id).params else pairs.draw
+    draw(run_id, watch.go_on)
 
 
 @queue.task(name="export", queue=DEFAULT, pass_context=True)
@@ -206,13 +213,15 @@ def features(project_id: int) -> None:
 @queue.periodic(cron="* * * * *")
 @queue.task(name="every_minute", queue=DEFAULT, queueing_lock="every_minute")
 def every_minute(timestamp: int) -> None:
-    """Start chains whose time has come, refill stocks, and end leases and sessions that ran out."""
+    """Start chains whose time has come, refill stocks, decide trials, and end leases and sessions that ran out."""
     with open_session() as session:
         due.chains_due(session)
     with open_session() as session:
         for project in session.query(Project).filter(Project.archived_at.is_(None)):
             due.stock_may_be_low(session, project)
             heads.look_after(session, project)
+    with open_session() as session:
+        trials.conclude(session)
     with open_session() as session:
         over = (Assignment.status == "leased") & (Assignment.leased_until < now() - timedelta(minutes=1))
         session.execute(update(Assignment).where(over).values(status="expired"))

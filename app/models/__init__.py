@@ -26,6 +26,8 @@ from app.models.people import (
     RateLimit,
     SignInLink,
     Standing,
+    TokenLimit,
+    TokenUse,
     User,
 )
 from app.models.projects import GuidelineReading, GuidelineVersion, Project
@@ -40,6 +42,7 @@ from app.models.training import (
     RunMetric,
     Snapshot,
     SnapshotAnswer,
+    Trial,
 )
 
 __all__ = [
@@ -80,6 +83,9 @@ __all__ = [
     "Snapshot",
     "SnapshotAnswer",
     "Standing",
+    "TokenLimit",
+    "TokenUse",
+    "Trial",
     "User",
     "now",
 ]

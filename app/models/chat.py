@@ -1,5 +1,6 @@
 """Conversations with the promoted policy, and who agreed that they may be learnt from."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, text
@@ -25,6 +26,8 @@ class Chat(Base):
     checkpoint_id: Mapped[int | None] = mapped_column(ForeignKey("checkpoints.id"))
     best_of: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
     """How many candidate answers are written, of which the live head picks one."""
+    shared_at: Mapped[datetime | None]
+    """Since when everybody in the project may read it."""
     created_at: Mapped[Created]
     updated_at: Mapped[Created]
 

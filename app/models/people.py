@@ -1,8 +1,19 @@
 """People: who they are, how they sign in, what was limited."""
 
-from datetime import datetime
+from datetime import date, datetime
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, LargeBinary, UniqueConstraint, func, text
+from sqlalchemy import (
+    CheckConstraint,
+    Date,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.types import Text
@@ -89,6 +100,32 @@ class SignInLink(Base):
     created_at: Mapped[Created]
     expires_at: Mapped[datetime]
     user: Mapped[User] = relationship()
+
+
+class TokenLimit(Base):
+    """How much a token may ask of the model; nothing: as much as it likes."""
+
+    __tablename__ = "token_limits"
+    __table_args__ = (
+        CheckConstraint("requests_per_minute > 0", name="some_requests"),
+        CheckConstraint("tokens_per_day > 0", name="some_tokens"),
+    )
+
+    token_id: Mapped[int] = mapped_column(ForeignKey("api_tokens.id", ondelete="CASCADE"), primary_key=True)
+    requests_per_minute: Mapped[int | None] = mapped_column(Integer)
+    tokens_per_day: Mapped[int | None]
+
+
+class TokenUse(Base):
+    """What a token had the model read and write on one day (UTC)."""
+
+    __tablename__ = "token_uses"
+
+    token_id: Mapped[int] = mapped_column(ForeignKey("api_tokens.id", ondelete="CASCADE"), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    requests: Mapped[int] = mapped_column(default=0, server_default="0")
+    prompt_tokens: Mapped[int] = mapped_column(default=0, server_default="0")
+    completion_tokens: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class Invitation(Base):

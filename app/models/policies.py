@@ -1,4 +1,4 @@
-"""A project's policies: the JSON of three columns as checked dataclasses, one default for each field.
+"""A project's policies: the JSON of some columns as checked dataclasses, one default for each field.
 
 The column holds what was chosen; `from_json` fills the rest with defaults and refuses what it does not know.
 """
@@ -18,7 +18,7 @@ class PolicyError(ValueError):
 
 @dataclass(frozen=True)
 class Policy:
-    """What the three have in common: from JSON, checked, and back."""
+    """What they have in common: from JSON, checked, and back."""
 
     @classmethod
     def from_json(cls, chosen: dict[str, Any]) -> Self:
@@ -46,6 +46,11 @@ def _whole(value: Any, name: str, low: int, high: int) -> None:
     if not isinstance(value, int):
         raise PolicyError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
     _number(value, name, low, high)
+
+
+def _yes_or_no(value: Any, name: str) -> None:
+    if not isinstance(value, bool):
+        raise PolicyError(f"{name} must be true or false, not {value!r}.")
 
 
 def _is_cron(line: Any) -> bool:
@@ -173,3 +178,66 @@ class Retraining(Policy):
         begin, end = (time.fromisoformat(one) for one in self.quiet.split("-"))
         there = moment.astimezone(self.zone).time()
         return begin <= there < end if begin <= end else there >= begin or there < end
+
+
+@dataclass(frozen=True)
+class Gates(Policy):
+    """What a model must reach before the loop goes on with it by itself.
+
+    A reward model: `accuracy` must lie below the interval of its accuracy on unseen prompts, and with `beat_length` it
+    must not lose to a rule that only looks at length. A policy: `win_rate` must lie below the interval of its win rate
+    by the reward model, with `equal_length` below the win rate at equal length too; it may be `kl_budget` nats from the
+    base model (None: what the evaluation's own settings say). With `people` it waits until so many pairs, old against
+    new, are answered blindly, and `people_rate` must lie below the interval of its share. `automatic`: whether what is
+    past all gates is promoted without a hand.
+    """
+
+    accuracy: float = 0.5
+    beat_length: bool = True
+    win_rate: float = 0.5
+    equal_length: bool = False
+    kl_budget: float | None = None
+    people: int = 0
+    people_rate: float = 0.5
+    automatic: bool = True
+
+    def check(self) -> None:
+        for name in ("accuracy", "win_rate", "people_rate"):
+            _number(getattr(self, name), name, 0, 0.99)
+        for name in ("beat_length", "equal_length", "automatic"):
+            _yes_or_no(getattr(self, name), name)
+        if self.kl_budget is not None:
+            _number(self.kl_budget, "kl_budget", 0.01, 100)
+        _whole(self.people, "people", 0, 10_000)
+
+
+@dataclass(frozen=True)
+class Serving(Policy):
+    """What the chat is used for besides talking, with each person's own consent alone.
+
+    `answer_twice`: the share of answers that come twice, for the person to say which is better. `keep_prompts`: what
+    people ask becomes a prompt of the project, where the filter for personal data finds nothing.
+    """
+
+    answer_twice: float = 0.25
+    keep_prompts: bool = False
+
+    def check(self) -> None:
+        _number(self.answer_twice, "answer_twice", 0, 1)
+        _yes_or_no(self.keep_prompts, "keep_prompts")
+
+
+@dataclass(frozen=True)
+class Keeping(Policy):
+    """How long the files of models stay that nobody uses: `days` after they were made (None: for ever).
+
+    The `newest` of each kind stay in any case, and so does everything that something kept was made from.
+    """
+
+    days: int | None = None
+    newest: int = 10
+
+    def check(self) -> None:
+        if self.days is not None:
+            _whole(self.days, "days", 1, 36_500)
+        _whole(self.newest, "newest", 1, 10_000)

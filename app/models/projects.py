@@ -10,9 +10,9 @@ from app.models.base import Base, Created, Id
 
 
 class Project(Base):
-    """Guidelines, a base model, sampling settings, a labelling policy and a retraining policy.
+    """Guidelines, a base model, sampling settings, and policies of labelling, retraining, gates, serving and keeping.
 
-    `sampling`, `labeling` and `retraining` hold what was chosen; app/models/policies.py says what may be, and fills in
+    Each of these columns holds what was chosen; app/models/policies.py says what may be, and fills in
     the rest.
     """
 
@@ -31,6 +31,9 @@ class Project(Base):
     sampling: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     labeling: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     retraining: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    gates: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    serving: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    keeping: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     created_at: Mapped[Created]
     archived_at: Mapped[datetime | None]
     paused_at: Mapped[datetime | None]

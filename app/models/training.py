@@ -145,8 +145,13 @@ class Checkpoint(Base):
     sha256: Mapped[str]
     metrics: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     gate: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
-    """{"passed": bool, "why": sentence, "forced": bool}"""
+    """{"passed": bool, "why": sentence, "forced": bool, "checks": [{"name", "passed", "found", "needed"}]}"""
+    bytes: Mapped[int | None]
+    """What its files take; None where nobody has looked yet."""
+    removed_at: Mapped[datetime | None]
+    """When its files were cleaned up; the row stays, because responses and other models name it."""
     created_at: Mapped[Created]
+    run: Mapped[Run] = relationship()
     snapshot: Mapped[Snapshot | None] = relationship()
 
 
@@ -163,6 +168,32 @@ class Promotion(Base):
     promoted_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
     created_at: Mapped[Created]
+
+
+class Trial(Base):
+    """People compare a candidate's answers with those of what is in use, blindly; its comparisons have its run's id."""
+
+    __tablename__ = "trials"
+    __table_args__ = (
+        CheckConstraint("status IN ('open', 'won', 'lost', 'ended')", name="known_status"),
+        CheckConstraint("wanted > 0", name="wants_some"),
+        # A candidate is put before people once at a time.
+        Index("uq_trials_one_open", "candidate_id", unique=True, postgresql_where=text("status = 'open'")),
+    )
+
+    id: Mapped[Id]
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("checkpoints.id"), index=True)
+    opponent_id: Mapped[int | None] = mapped_column(ForeignKey("checkpoints.id"))
+    """None: the base model."""
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), unique=True)
+    """The run that writes its pairs."""
+    wanted: Mapped[int] = mapped_column(Integer)
+    promotes: Mapped[bool] = mapped_column(default=False, server_default="false")
+    """Whether the candidate is promoted by itself when it wins."""
+    status: Mapped[str] = mapped_column(default="open", server_default="open")
+    created_at: Mapped[Created]
+    ended_at: Mapped[datetime | None]
 
 
 class Export(Base):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from app.errors import BadInput
 from app.languages import N_, _
 from app.models import Project
-from app.models.policies import Labeling, Retraining, Sampling
+from app.models.policies import Gates, Keeping, Labeling, Retraining, Sampling, Serving
 from app.projects.schemas import ProjectChanges
 from app.settings import settings
 
@@ -27,6 +27,14 @@ OWN_REPEATS = N_("The share of one's own pairs must be a whole number, such as 3
 QUALIFICATION = N_("The number of practice pairs must be a whole number, such as 3, not {given!r}.")
 QUALIFICATION_SHARE = N_("How many practice pairs have to be right must be a whole number, such as 80, not {given!r}.")
 EVERY = N_("After how many answers training starts must be a whole number, such as 3, not {given!r}.")
+ACCURACY = N_("The lowest accuracy must be a number, such as 0.5, not {given!r}.")
+WIN_RATE = N_("The lowest win rate must be a number, such as 0.5, not {given!r}.")
+KL_BUDGET = N_("The KL budget must be a number of nats, such as 6, not {given!r}.")
+PEOPLE = N_("How many pairs people compare must be a whole number, such as 40, not {given!r}.")
+PEOPLE_RATE = N_("The lowest share that people prefer must be a number, such as 0.5, not {given!r}.")
+ANSWER_TWICE = N_("The share of answers that come twice must be a number, such as 0.25, not {given!r}.")
+DAYS = N_("After how many days files are removed must be a whole number, such as 90, not {given!r}.")
+NEWEST = N_("How many models stay in any case must be a whole number, such as 10, not {given!r}.")
 
 SAMPLING: dict[str, tuple[Callable[[str], Any], str]] = {
     "temperature": (float, TEMPERATURE),
@@ -69,15 +77,24 @@ def as_typed(project: Project) -> dict[str, str]:
         **asdict(Sampling.from_json(project.sampling)),
         **asdict(Labeling.from_json(project.labeling)),
         **asdict(Retraining.from_json(project.retraining)),
+        **asdict(Gates.from_json(project.gates)),
+        **asdict(Serving.from_json(project.serving)),
+        **asdict(Keeping.from_json(project.keeping)),
     }
     policies["criteria"] = "\n".join(policies["criteria"])
-    typed = {name: "" if value is None else str(value) for name, value in policies.items()}
+    typed = {name: _as_text(value) for name, value in policies.items()}
     return typed | {
         "name": project.name,
         "labels_per_comparison": str(project.labels_per_comparison),
         "restricted": "true" if project.restricted else "",
         "stop_when_wrong": "true" if policies["stop_when_wrong"] else "",
     }
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else ""
+    return "" if value is None else str(value)
 
 
 def changes_from(form: Mapping[str, str]) -> ProjectChanges:
@@ -98,6 +115,24 @@ def changes_from(form: Mapping[str, str]) -> ProjectChanges:
             "quiet": form.get("quiet", "").replace(" ", "").replace("–", "-") or None,
             "timezone": form.get("timezone", "").strip() or None,
             "stop_when_wrong": bool(form.get("stop_when_wrong")) or None,
+        },
+        gates={
+            "accuracy": number(form.get("accuracy", ""), float, ACCURACY),
+            "beat_length": bool(form.get("beat_length")),
+            "win_rate": number(form.get("win_rate", ""), float, WIN_RATE),
+            "equal_length": bool(form.get("equal_length")),
+            "kl_budget": number(form.get("kl_budget", ""), float, KL_BUDGET),
+            "people": number(form.get("people", ""), int, PEOPLE),
+            "people_rate": number(form.get("people_rate", ""), float, PEOPLE_RATE),
+            "automatic": bool(form.get("automatic")),
+        },
+        serving={
+            "answer_twice": number(form.get("answer_twice", ""), float, ANSWER_TWICE),
+            "keep_prompts": bool(form.get("keep_prompts")),
+        },
+        keeping={
+            "days": number(form.get("days", ""), int, DAYS),
+            "newest": number(form.get("newest", ""), int, NEWEST),
         },
         restricted=bool(form.get("restricted")),
     )

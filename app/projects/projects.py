@@ -13,11 +13,18 @@ from app.accounts.access import is_visible_to, roles_in
 from app.errors import BadInput, Conflict
 from app.languages import N_, _
 from app.models import ORDINARY, Comparison, Project, User, now
-from app.models.policies import Labeling, Policy, PolicyError, Retraining, Sampling
+from app.models.policies import Gates, Keeping, Labeling, Policy, PolicyError, Retraining, Sampling, Serving
 from app.projects import guidelines, members
 from app.projects.schemas import NewProject, ProjectChanges
 
-POLICIES: dict[str, type[Policy]] = {"sampling": Sampling, "labeling": Labeling, "retraining": Retraining}
+POLICIES: dict[str, type[Policy]] = {
+    "sampling": Sampling,
+    "labeling": Labeling,
+    "retraining": Retraining,
+    "gates": Gates,
+    "serving": Serving,
+    "keeping": Keeping,
+}
 TAKEN_BY_PAGES = ("new",)
 FIXED_BASE = N_(
     "The base model of a project cannot be changed, because its answers and checkpoints belong to it. "

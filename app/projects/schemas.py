@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.models import GuidelineVersion, Project
-from app.models.policies import Labeling, Retraining, Sampling
+from app.models.policies import Gates, Keeping, Labeling, Retraining, Sampling, Serving
 from app.settings import settings
 
 
@@ -22,11 +22,14 @@ class NewProject(BaseModel):
     sampling: dict[str, Any] | None = None
     labeling: dict[str, Any] | None = None
     retraining: dict[str, Any] | None = None
+    gates: dict[str, Any] | None = None
+    serving: dict[str, Any] | None = None
+    keeping: dict[str, Any] | None = None
     restricted: bool = False
 
 
 class ProjectChanges(BaseModel):
-    """Only what is sent changes. Inside `sampling`, `labeling` and `retraining` null means the default again."""
+    """Only what is sent changes. Inside a policy, such as `sampling` or `gates`, null means the default."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,6 +40,9 @@ class ProjectChanges(BaseModel):
     sampling: dict[str, Any] | None = None
     labeling: dict[str, Any] | None = None
     retraining: dict[str, Any] | None = None
+    gates: dict[str, Any] | None = None
+    serving: dict[str, Any] | None = None
+    keeping: dict[str, Any] | None = None
     restricted: bool | None = None
     archived: bool | None = None
 
@@ -54,6 +60,9 @@ class ShownProject(BaseModel):
     sampling: dict[str, Any]
     labeling: dict[str, Any]
     retraining: dict[str, Any]
+    gates: dict[str, Any]
+    serving: dict[str, Any]
+    keeping: dict[str, Any]
     restricted: bool
     archived: bool
     created: datetime
@@ -72,6 +81,9 @@ class ShownProject(BaseModel):
             sampling=Sampling.from_json(project.sampling).to_json(),
             labeling=Labeling.from_json(project.labeling).to_json(),
             retraining=Retraining.from_json(project.retraining).to_json(),
+            gates=Gates.from_json(project.gates).to_json(),
+            serving=Serving.from_json(project.serving).to_json(),
+            keeping=Keeping.from_json(project.keeping).to_json(),
             restricted=project.restricted,
             archived=project.archived_at is not None,
             created=project.created_at,

@@ -12,7 +12,7 @@ from app.database import Transaction
 from app.errors import BadInput, Conflict
 from app.labeling import golds
 from app.models import ROLES
-from app.models.policies import Labeling, Retraining, Sampling
+from app.models.policies import Gates, Keeping, Labeling, Retraining, Sampling, Serving
 from app.projects import members, projects
 from app.projects.forms import as_typed, changes_from
 from app.projects.schemas import ProjectChanges
@@ -48,13 +48,25 @@ class Typed(BaseModel):
     quiet: str = ""
     timezone: str = ""
     stop_when_wrong: str = ""
+    accuracy: str = ""
+    beat_length: str = ""
+    win_rate: str = ""
+    equal_length: str = ""
+    kl_budget: str = ""
+    people: str = ""
+    people_rate: str = ""
+    automatic: str = ""
+    answer_twice: str = ""
+    keep_prompts: str = ""
+    days: str = ""
+    newest: str = ""
     restricted: str = ""
 
 
 def _settings(request: Request, session: Transaction, access: AdminOf, status: int = 200, **values: Any) -> Response:
     shown = {
         "typed": as_typed(access.project),
-        "defaults": {**Sampling().to_json(), **Labeling().to_json(), **Retraining().to_json()},
+        "defaults": _defaults(),
         "golds": golds.count(session, access.project),
         "policy": Labeling.from_json(access.project.labeling),
         "members": members.listed(session, access.project),
@@ -66,6 +78,11 @@ def _settings(request: Request, session: Transaction, access: AdminOf, status: i
         "chosen": ["annotator"],
     }
     return page(request, "projects/settings.html", page_context(access, "settings") | shown | values, status=status)
+
+
+def _defaults() -> dict[str, Any]:
+    policies = (Sampling(), Labeling(), Retraining(), Gates(), Serving(), Keeping())
+    return {name: value for policy in policies for name, value in policy.to_json().items()}
 
 
 @pages.get("/settings")

@@ -5,9 +5,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.checkpoints import checkpoints, gates
+from app.checkpoints import checkpoints, gates, trials
 from app.languages import N_
-from app.models import TRAINING_KINDS, Answer, Checkpoint, Run, now
+from app.models import TRAINING_KINDS, Answer, Checkpoint, Project, Run, now
+from app.models.policies import Gates
 from app.queue import DEFAULT, TRAIN, enqueue
 from app.runs import live
 
@@ -45,7 +46,10 @@ def take_count(session: Session, run: Run) -> None:
 
 def trained(session: Session, run: Run, result: dict[str, Any]) -> None:
     """Take in what a training child made: its checkpoint, its gate's verdict, and what follows from both."""
-    gate = gates.judge(result.get("gate"), forced=bool(run.params.get("force")))
+    policy = Gates.from_json(session.get_one(Project, run.project_id).gates)
+    budget = run.result.get("spec", {}).get("hyper", {}).get("kl_budget")
+    known = {"forced": bool(run.params.get("force")), "kl_budget": budget}
+    gate = gates.judge(run.kind, result.get("gate"), result.get("metrics", {}), policy, **known)
     result = {**result, "gate": gate}
     if "checkpoint" in result:
         made = checkpoints.register(session, run, result)
@@ -110,10 +114,25 @@ def _go_on(session: Session, chain: Run, step: Run) -> None:
         return failed(session, chain, gates.stop_sentence(NAMES[step.kind], gate))
     if step.kind == "evaluate":
         candidate = session.get_one(Checkpoint, int(step.params["checkpoint"]))
+        if (waits := _waits(session, candidate, gate or {})) is not None:
+            return succeeded(session, chain, {}, waits)
         checkpoints.promote(session, None, candidate, step)
     if step.kind not in AFTER:
         return succeeded(session, chain, {}, "The new policy is promoted and has written the next pairs.")
     return _make_step(session, chain, AFTER[step.kind], _handed_on(step))
+
+
+def _waits(session: Session, candidate: Checkpoint, gate: dict[str, Any]) -> str | None:
+    """Why a candidate that the evaluation let through is not promoted yet; None where it is, or was forced."""
+    policy = Gates.from_json(session.get_one(Project, candidate.project_id).gates)
+    if gate.get("forced"):
+        return None
+    if policy.people:
+        trials.begin(session, candidate, policy.people, promotes=policy.automatic)
+        return f"Checkpoint {candidate.id} waits until people have compared {policy.people} of its answers blindly."
+    if not policy.automatic:
+        return f"Checkpoint {candidate.id} is past all gates and waits for somebody to promote it."
+    return None
 
 
 def _handed_on(step: Run) -> dict[str, Any]:

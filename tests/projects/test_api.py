@@ -44,6 +44,18 @@ def test_a_name_is_enough_and_nothing_trains_by_itself(client: TestClient, as_bo
         "sampling": {"temperature": 0.9, "top_p": 0.95, "max_tokens": 80, "stock": 100, "full_distribution": 0.15},
         "labeling": {"strengths": 3, "rationale": "optional", "criteria": [], "repeats": 5, "order": "oldest"},
         "retraining": {"every": None, "cron": None},
+        "gates": {
+            "accuracy": 0.5,
+            "beat_length": True,
+            "win_rate": 0.5,
+            "equal_length": False,
+            "kl_budget": None,
+            "people": 0,
+            "people_rate": 0.5,
+            "automatic": True,
+        },
+        "serving": {"answer_twice": 0.25, "keep_prompts": False},
+        "keeping": {"days": None, "newest": 10},
         "restricted": False,
         "archived": False,
     }

@@ -8,7 +8,8 @@ import pytest
 
 from app.runs.hyper import EvaluateHyper
 from tests.workers import training
-from workers.evaluate import Answers, gate, length_controlled, win_matrix
+from workers.duels import Answers, length_controlled, length_controlled_interval, regressions, win_matrix
+from workers.evaluate import gate
 from workers.iteration import Parent, RecordingContext, run_iteration
 
 METRICS = {"win_rate": 0.7, "win_low": 0.6, "win_high": 0.8, "win_length_controlled": 0.65, "prompts": 64.0}
@@ -42,6 +43,34 @@ def test_a_win_at_any_length_stays() -> None:
     ours = answers((rng.logistic(size=(100, 2)) + 1.5).tolist(), lengths[0].tolist())
     theirs = answers(rng.logistic(size=(100, 2)).tolist(), lengths[1].tolist())
     assert length_controlled(ours, theirs) == pytest.approx(win_matrix(ours.scores, theirs.scores).mean(), abs=0.03)
+
+
+def test_the_interval_at_equal_length_holds_the_rate_and_narrows_with_prompts() -> None:
+    rng = np.random.default_rng(3)
+
+    def wide(prompts: int) -> float:
+        lengths = rng.normal(40, 15, (2, prompts, 2))
+        ours = answers((rng.logistic(size=(prompts, 2)) + 0.8).tolist(), lengths[0].tolist())
+        theirs = answers(rng.logistic(size=(prompts, 2)).tolist(), lengths[1].tolist())
+        low, high = length_controlled_interval(ours, theirs)
+        assert low < length_controlled(ours, theirs) < high
+        return high - low
+
+    # Sixteen times the prompts: about a quarter of the width.
+    assert wide(400) < 0.4 * wide(25)
+
+
+def test_prompts_that_got_worse_are_listed_the_worst_first() -> None:
+    texts = ["new one", "new two", "new three"]
+    ours = answers([[1.0, 1.0], [0.0, 0.0], [2.0, 0.0]], [[1.0, 1.0]] * 3)._replace(texts=texts)
+    theirs = answers([[3.0, 3.0], [0.5, 0.5], [1.0, 1.0]], [[1.0, 1.0]] * 3)._replace(texts=["old"] * 3)
+    # The third prompt is half won, at the same mean reward: no worse.
+    found = regressions(["one", "two", "three"], ours, theirs)
+    assert [(one["prompt"], one["reward"], one["reward_before"]) for one in found] == [
+        ("one", 1.0, 3.0),
+        ("two", 0.0, 0.5),
+    ]
+    assert (found[0]["before"], found[0]["after"], found[0]["win_rate"]) == ("old", "new one", 0.0)
 
 
 def test_the_gate_says_why() -> None:
@@ -90,6 +119,8 @@ def test_a_trained_policy_beats_the_base_model(
     assert metrics["reward"] > metrics["reward_base"]
     assert 0 < metrics["kl"] < 6
     assert result["gate"]["passed"]
+    assert metrics["win_length_controlled_low"] < metrics["win_length_controlled_high"]
+    assert metrics["worse"] * 16 == len(result["regressions"])
     assert len(context.shown) == 8
     assert context.reports[-1][:3] == ("evaluate", 3, 3)
 

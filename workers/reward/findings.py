@@ -55,6 +55,14 @@ def figures(preferences: Preferences, delta: Floats, probability: Floats, scores
     return metrics
 
 
+def calibration(preferences: Preferences, probability: Floats) -> list[dict[str, float]]:
+    """Return the calibration curve on the answers that `figures` measures on, as JSON objects."""
+    answers = preferences.answers
+    fair = np.flatnonzero((answers.sign != 0) & ~answers.again)
+    preferred = (answers.sign[fair] > 0).astype(np.float64)
+    return report.calibration_curve(probability[answers.pair[fair]], preferred, np.ones(len(fair)))
+
+
 def surprises(preferences: Preferences, probability: Floats) -> list[dict[str, Any]]:
     """Return the people's answers that a head which had not seen their prompt thought least likely, as JSON objects.
 

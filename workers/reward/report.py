@@ -38,8 +38,7 @@ def wilson_clustered(rates: Floats, most: int) -> tuple[float, float]:
 
 def accuracy(delta: Floats, preferred_a: Floats, weight: Floats) -> float:
     """Return the weighted share of answers whose side has the higher score; equal scores count half."""
-    right = np.where(delta == 0, 0.5, (delta > 0) == (preferred_a > 0.5))
-    return float(weight @ right / weight.sum())
+    return accuracy_of(np.where(delta == 0, 0.5, (delta > 0) == (preferred_a > 0.5)), weight)
 
 
 def log_loss(probability: Floats, preferred_a: Floats, weight: Floats) -> float:
@@ -63,6 +62,32 @@ def calibration_error(probability: Floats, preferred_a: Floats, weight: Floats, 
     index = np.minimum(((confidence - 0.5) * 2 * bins).astype(int), bins - 1)
     gap = np.bincount(index, weight * (confidence - right), bins)
     return float(np.abs(gap).sum() / weight.sum())
+
+
+def calibration_curve(
+    probability: Floats, preferred_a: Floats, weight: Floats, bins: int = 10
+) -> list[dict[str, float]]:
+    """Return, per bin of stated confidence that holds answers, what was stated and what was right.
+
+    `{"confidence", "right", "low", "high", "answers"}`, with Wilson's interval of `right`; bins as in
+    `calibration_error`.
+    """
+    confidence = np.maximum(probability, 1 - probability)
+    right = np.where(probability == 0.5, 0.5, (probability > 0.5) == (preferred_a > 0.5))
+    index = np.minimum(((confidence - 0.5) * 2 * bins).astype(int), bins - 1)
+    found = []
+    for one in np.unique(index):
+        inside = index == one
+        share, answers = accuracy_of(right[inside], weight[inside]), float(weight[inside].sum())
+        low, high = wilson(share * answers, answers)
+        stated = float(weight[inside] @ confidence[inside] / answers)
+        found.append({"confidence": stated, "right": share, "low": low, "high": high, "answers": answers})
+    return found
+
+
+def accuracy_of(right: Floats, weight: Floats) -> float:
+    """Return the weighted mean of `right` [N]: 1, 0 or a half each."""
+    return float(weight @ right / weight.sum())
 
 
 def length_baseline(longer: Floats, preferred_a: Floats, weight: Floats) -> float:

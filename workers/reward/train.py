@@ -101,7 +101,9 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     context.report("report", 1, 1, metrics, why)
     surprising = findings.surprises(preferences, instant.probability)
     checkpoint = {"url": spec.output, "sha256": sha256}
-    return {"checkpoint": checkpoint, "metrics": metrics, "gate": gate, "surprising": surprising}
+    curve = findings.calibration(preferences, instant.probability)
+    seen = {"surprising": surprising, "calibration": curve}
+    return {"checkpoint": checkpoint, "metrics": metrics, "gate": gate, **seen}
 
 
 def fit_instant(
