@@ -1,7 +1,7 @@
 """The one engine, the one place that commits, and the step that brings the schema up to date."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,6 +45,14 @@ def get_session() -> Iterator[Session]:
 # scope="function" ends the dependency before the response is sent: a failed commit becomes an error page, never a
 # false "saved". Every dependency that itself yields and uses the session must say the same.
 Transaction = Annotated[Session, Depends(get_session, scope="function")]
+
+
+def get_opener() -> Callable[[], AbstractContextManager[Session]]:
+    """What opens a transaction of its own, for work that goes on after the request's has ended (app/later.py)."""
+    return open_session
+
+
+Opener = Annotated[Callable[[], AbstractContextManager[Session]], Depends(get_opener)]
 
 
 def migrate() -> None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -104,7 +105,7 @@ def committed(migrated: None) -> Iterator[None]:
 @pytest.fixture
 def client(session: Session) -> Iterator[TestClient]:
     """The web application on the test's own transaction; signs nobody in."""
-    from app.database import get_session
+    from app.database import get_opener, get_session
     from app.main import app
 
     def same_session() -> Iterator[Session]:
@@ -113,6 +114,7 @@ def client(session: Session) -> Iterator[TestClient]:
         session.expire_all()
 
     app.dependency_overrides[get_session] = same_session
+    app.dependency_overrides[get_opener] = lambda: contextmanager(same_session)
     try:
         # Not entered as a context manager: the live-update connection is not needed here.
         yield TestClient(app, base_url="http://testserver", follow_redirects=False)

@@ -153,8 +153,17 @@ def _store(run_id: int, sides: Sides, question: Question, pair: tuple[Written, W
             )
             for policy, (answer, choice, how) in written
         )
-        known = {"source": "evaluation", "purpose": "evaluation", "priority": PRIORITY, "run_id": run_id}
-        comparisons.add_comparison(session, project, prompt, a, b, **known)
+        comparisons.add_comparison(
+            session,
+            project,
+            prompt,
+            a,
+            b,
+            source="evaluation",
+            purpose="evaluation",
+            priority=PRIORITY,
+            run_id=run_id,
+        )
         run.done += 1
         run.message = f"{run.done} of {run.total} pairs are written."
         live.announce(session, project.id)

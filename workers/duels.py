@@ -50,8 +50,11 @@ def length_controlled_interval(ours: Answers, theirs: Answers) -> tuple[float, f
     Prompts are drawn, not duels, because the answers to one prompt win or lose together.
     """
     count = len(ours.scores)
-    drawn = np.random.default_rng(1).multinomial(count, np.full(count, 1 / count), RESAMPLES)
-    low, high = np.quantile(_at_equal_length(ours, theirs, drawn.astype(np.float64)), [0.025, 0.975])
+    drawn = np.random.default_rng(1).multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(np.float64)
+    # So many draws at once that all their duels fit into memory many times over.
+    at_once = max(1, 1_000_000 // (ours.scores.size * theirs.scores.shape[1]))
+    parts = [drawn[start : start + at_once] for start in range(0, RESAMPLES, at_once)]
+    low, high = np.quantile(np.concatenate([_at_equal_length(ours, theirs, part) for part in parts]), [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -68,9 +71,7 @@ def _at_equal_length(ours: Answers, theirs: Answers, weights: Floats) -> Floats:
     for _ in range(12):
         p = 1 / (1 + np.exp(-(theta[:, 0, None, None, None] + theta[:, 1, None, None, None] * longer)))
         off, curve = np.where(decided, won - p, 0.0), np.where(decided, p * (1 - p), 0.0)
-        slope = [
-            np.einsum("bp,bpij->b", weights, off * by) - own for by, own in zip((1.0, longer), theta.T, strict=True)
-        ]
+        slope = [np.einsum("bp,bpij->b", weights, off * by) - theta[:, at] for at, by in enumerate((1.0, longer))]
         h00, h01, h11 = (np.einsum("bp,bpij->b", weights, curve * by) for by in (1.0, longer, longer**2))
         h00, h11 = h00 + 1, h11 + 1
         determinant = h00 * h11 - h01**2

@@ -1,6 +1,6 @@
 """One function per job, the periodic ones, and the rescue of what a dead worker left behind; never torch.
 
-The web puts jobs on the queue by these names: `train`, `sample`, `export`, `erase`, `refill`, `live_head`.
+The web puts jobs on the queue by these names: `train`, `sample`, `export`, `import`, `erase`, `refill`, `live_head`.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from datetime import timedelta
 
 from procrastinate import JobContext, RetryStrategy, exceptions
 from procrastinate.jobs import Status
-from sqlalchemy import Connection, delete, text, update
+from sqlalchemy import Connection, delete, select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from app.checkpoints import trials
+from app.checkpoints import cleaning, trials
 from app.database import open_session
 from app.datasets import erasures, exports
 from app.errors import DomainError
@@ -26,7 +26,7 @@ from app.queue import DEFAULT, TRAIN, queue
 from app.runs import due, fence, live, progress, steps
 from app.runs.progress import Cancelled, Failed, PutBack
 from app.settings import settings
-from workers import artifacts, blind, launch, pairs, specs
+from workers import artifacts, blind, launch, packages, pairs, specs
 from workers.launch import Ending, Stop
 from workers.live_head import missing, refit
 from workers.logs import RunLog
@@ -170,11 +170,22 @@ def _sample(run_id: int, watch: Watch) -> None:
 
 @queue.task(name="export", queue=DEFAULT, pass_context=True)
 def export(context: JobContext, run_id: int) -> None:
-    """Write an export's file."""
+    """Write an export's file, or a model's package."""
     work_on(context, run_id, _export)
 
 
+@queue.task(name="import", queue=DEFAULT, pass_context=True)
+def bring_in(context: JobContext, run_id: int) -> None:
+    """Make a candidate of a model that somebody brought."""
+    work_on(context, run_id, lambda run_id, watch: packages.take_in(run_id, log_of(run_id), watch.for_child))
+
+
 def _export(run_id: int, watch: Watch) -> None:
+    with open_session() as session:
+        of_model = "checkpoint" in session.get_one(Run, run_id).params
+    if of_model:
+        packages.write(run_id, log_of(run_id), watch.for_child)
+        return
     said = exports.write(run_id, watch.go_on)
     with _ending(run_id) as (session, run):
         steps.succeeded(session, run, {}, said)
@@ -227,6 +238,22 @@ def every_minute(timestamp: int) -> None:
         session.execute(update(Assignment).where(over).values(status="expired"))
         session.execute(delete(LoginSession).where(LoginSession.expires_at < now()))
         session.execute(delete(RateLimit).where(RateLimit.window_start < now() - timedelta(days=1)))
+
+
+@queue.periodic(cron="17 3 * * *")
+@queue.task(name="clean_up", queue=DEFAULT, queueing_lock="clean_up")
+def clean_up(timestamp: int) -> None:
+    """Remove the files of models that no project keeps by its policy, and packages after their time."""
+    with open_session() as session:
+        cleaning.measure(session)
+        projects = session.scalars(select(Project.id)).all()
+    for project_id in projects:
+        with open_session() as session:
+            urls = cleaning.take_out(session, session.get_one(Project, project_id))
+        # Only after the commit: nobody can promote it any more.
+        for url in urls:
+            log.info("%s is cleaned up.", url)
+            artifacts.delete(url)
 
 
 @queue.periodic(cron="* * * * *")

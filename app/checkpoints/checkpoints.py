@@ -6,12 +6,13 @@ from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.access import Access, may
+from app.checkpoints import sizes
 from app.errors import BadInput, Conflict, NotFound
 from app.languages import _
 from app.models import Assignment, Checkpoint, Comparison, Project, Promotion, Response, Run, User, now
 from app.queue import enqueue
 
-KINDS = {"reward": "reward", "ppo": "policy", "dpo": "policy"}
+KINDS = {"reward": "reward", "ppo": "policy", "dpo": "policy", "import": "policy"}
 """Which kind of checkpoint each kind of run makes."""
 
 
@@ -34,6 +35,7 @@ def register(session: Session, run: Run, result: dict[str, Any]) -> Checkpoint:
         sha256=result["checkpoint"]["sha256"],
         metrics=result.get("metrics", {}),
         gate=result["gate"],
+        bytes=sizes.of(result["checkpoint"]["url"]),
     )
     session.add(made)
     session.flush()
@@ -80,8 +82,10 @@ def named(session: Session, project: Project, checkpoint_id: object, kind: str) 
 
 def promote(session: Session, access: Access | None, checkpoint: Checkpoint, run: Run | None = None) -> Checkpoint:
     """Put the checkpoint in front of its project, all at once; promoting what is promoted changes nothing."""
-    _one_at_a_time(session, checkpoint.project_id)
+    one_at_a_time(session, checkpoint.project_id)
     session.refresh(checkpoint)
+    if checkpoint.removed_at is not None:
+        raise Conflict(_("The files of this checkpoint were cleaned up, so it cannot be used any more."))
     if checkpoint.status != "promoted":
         _put_in_front(session, access, checkpoint.project_id, checkpoint.kind, checkpoint, run)
     return checkpoint
@@ -89,7 +93,7 @@ def promote(session: Session, access: Access | None, checkpoint: Checkpoint, run
 
 def retire(session: Session, access: Access, checkpoint: Checkpoint) -> Checkpoint:
     """Take a checkpoint out of use; after a promoted policy the base model answers again. Twice is the same as once."""
-    _one_at_a_time(session, checkpoint.project_id)
+    one_at_a_time(session, checkpoint.project_id)
     session.refresh(checkpoint)
     if checkpoint.status == "promoted":
         _put_in_front(session, access, checkpoint.project_id, checkpoint.kind, None, None)
@@ -99,7 +103,7 @@ def retire(session: Session, access: Access, checkpoint: Checkpoint) -> Checkpoi
 
 def roll_back(session: Session, access: Access, kind: str) -> Checkpoint | None:
     """Put back in front what was there before the last promotion (None: the base model); Conflict without one."""
-    _one_at_a_time(session, access.project.id)
+    one_at_a_time(session, access.project.id)
     last = last_promotion(session, access.project.id, kind)
     if last is None:
         raise Conflict(_("Nothing was promoted here yet, so there is nothing to go back to."))
@@ -158,10 +162,12 @@ def as_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "run": str(checkpoint.run_id),
         "url": checkpoint.url,
         "sha256": checkpoint.sha256,
+        "bytes": checkpoint.bytes,
+        "removed": checkpoint.removed_at.isoformat() if checkpoint.removed_at else None,
     }
 
 
-def _one_at_a_time(session: Session, project_id: int) -> None:
+def one_at_a_time(session: Session, project_id: int) -> None:
     """Let promotions of a project wait for each other, and for pairs that are being stored right now."""
     session.execute(select(Project.id).where(Project.id == project_id).with_for_update(key_share=True))
 

@@ -74,9 +74,19 @@ NAMES = {
     "win_low": N_("… at least (95 %)"),
     "win_high": N_("… at most (95 %)"),
     "win_length_controlled": N_("Duels won at equal length"),
+    "win_length_controlled_low": N_("… at least (95 %)"),
+    "win_length_controlled_high": N_("… at most (95 %)"),
     "win_base_rate": N_("Duels won against the base model"),
     "win_base_low": N_("… at least (95 %)"),
     "win_base_high": N_("… at most (95 %)"),
+    "win_base_length_controlled": N_("… at equal length"),
+    "win_base_length_controlled_low": N_("… at least (95 %)"),
+    "win_base_length_controlled_high": N_("… at most (95 %)"),
+    "people_rate": N_("Preferred by people, blindly"),
+    "people_low": N_("… at least (95 %)"),
+    "people_high": N_("… at most (95 %)"),
+    "people_pairs": N_("Pairs that people compared"),
+    "worse": N_("Share of prompts that got worse"),
     "opponent": N_("Opponent"),
     "prompts": N_("Held-out prompts"),
     "reward": N_("Reward"),
@@ -97,5 +107,10 @@ _ORDER = {name: number for number, name in enumerate(NAMES)}
 
 def named(metrics: dict[str, Any]) -> list[tuple[str, Any]]:
     """The figures with their names in words, most telling first; those without one by name at the end."""
+    return [(_(name), value) for name, value in in_english(metrics)]
+
+
+def in_english(metrics: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The same untranslated, for the files that Pairloop writes."""
     known = sorted(metrics, key=lambda name: (_ORDER.get(name, len(_ORDER)), name))
-    return [(_(NAMES.get(name, name.replace("_", " "))), metrics[name]) for name in known]
+    return [(NAMES.get(name, name.replace("_", " ")), metrics[name]) for name in known]

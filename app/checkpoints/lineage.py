@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.checkpoints import checkpoints
-from app.models import Checkpoint, Project, Promotion, Response, User
+from app.models import Checkpoint, Project, Promotion, Response, Run, User
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Lineage:
     reward: Checkpoint | None
     ancestors: list[Checkpoint]
     wrote_pairs: bool
+    brought: bool
+    """Whether it was trained elsewhere."""
 
 
 def in_use(session: Session, project: Project, kind: str) -> InUse:
@@ -52,6 +54,7 @@ def of(session: Session, checkpoint: Checkpoint) -> Lineage:
         reward=_get(session, checkpoint.reward_parent_id),
         ancestors=ancestors,
         wrote_pairs=wrote is not None,
+        brought=session.scalar(select(Run.kind).where(Run.id == checkpoint.run_id)) == "import",
     )
 
 

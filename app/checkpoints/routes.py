@@ -1,73 +1,24 @@
-"""The door of app/checkpoints: the page of models and the API."""
+"""The door of app/checkpoints: the pages of models and the API."""
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Form, Query, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi import APIRouter, Form, Query, Request, UploadFile
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from app.accounts.access import OperatorOf, Person, find_project, page_context
-from app.checkpoints import checkpoints, figures, lineage, scores
+from app.accounts.access import OperatorOf, Person, find_project
+from app.checkpoints import brought, cards, checkpoints, packages, scores, trials
+from app.checkpoints.pages import pages
 from app.database import Transaction
-from app.errors import NotFound
-from app.languages import _
-from app.models import Checkpoint
-from app.templating import page
+from app.datasets import downloads
+from app.later import Later
+from app.models import Run
 
-pages = APIRouter(prefix="/projects/{slug}/checkpoints")
+__all__ = ["api", "pages"]
+
 api = APIRouter(prefix="/api/v1", tags=["checkpoints"])
 
 Kind = Literal["policy", "reward"]
-
-
-@pages.get("")
-def models_page(request: Request, session: Transaction, access: OperatorOf) -> Response:
-    values = {
-        "in_use": [lineage.in_use(session, access.project, kind) for kind in ("policy", "reward")],
-        "policies": checkpoints.newest(session, access.project, "policy"),
-        "rewards": checkpoints.newest(session, access.project, "reward"),
-    }
-    return page(request, "checkpoints/models.html", page_context(access, "checkpoints") | values)
-
-
-@pages.post("/roll-back")
-def roll_back(session: Transaction, access: OperatorOf, kind: Annotated[Kind, Form()]) -> Response:
-    checkpoints.roll_back(session, access, kind)
-    return RedirectResponse(f"/projects/{access.project.slug}/checkpoints", 303)
-
-
-@pages.get("/{checkpoint_id}")
-def model_page(request: Request, session: Transaction, access: OperatorOf, checkpoint_id: str) -> Response:
-    found = _of_project(session, access, checkpoint_id)
-    values = {
-        "figures_named": figures.named(found.metrics),
-        "model": found,
-        "lineage": lineage.of(session, found),
-        "history": lineage.history(session, found),
-    }
-    return page(request, "checkpoints/model.html", page_context(access, "checkpoints") | values)
-
-
-@pages.post("/{checkpoint_id}/promote")
-def promote(session: Transaction, access: OperatorOf, checkpoint_id: str) -> Response:
-    found = _of_project(session, access, checkpoint_id)
-    checkpoints.promote(session, access, found)
-    return RedirectResponse(f"/projects/{access.project.slug}/checkpoints", 303)
-
-
-@pages.post("/{checkpoint_id}/retire")
-def retire(session: Transaction, access: OperatorOf, checkpoint_id: str) -> Response:
-    found = _of_project(session, access, checkpoint_id)
-    checkpoints.retire(session, access, found)
-    return RedirectResponse(f"/projects/{access.project.slug}/checkpoints", 303)
-
-
-def _of_project(session: Transaction, access: OperatorOf, checkpoint_id: str) -> Checkpoint:
-    _access, found = checkpoints.find(session, access.person, checkpoint_id)
-    if found.project_id != access.project.id:
-        raise NotFound(
-            _("There is no checkpoint {checkpoint_id!r} in this project.").format(checkpoint_id=checkpoint_id)
-        )
-    return found
 
 
 @api.get("/projects/{slug}/checkpoints")
@@ -98,7 +49,86 @@ def retire_checkpoint(person: Person, session: Transaction, checkpoint_id: str) 
     return checkpoints.as_json(checkpoints.retire(session, access, found))
 
 
-@api.post("/score")
-def score(person: Person, session: Transaction, asked: scores.Asked) -> dict[str, Any]:
+@api.post("/score", response_model=None)
+def score(person: Person, session: Transaction, asked: scores.Asked) -> Response:
     """How good the promoted reward model finds some responses to a prompt; operators."""
-    return scores.score(session, find_project(session, person, asked.project, "operator"), asked)
+    ask = scores.score(session, find_project(session, person, asked.project, "operator"), asked)
+    return Later(lambda: JSONResponse(ask()))
+
+
+@api.get("/checkpoints/{checkpoint_id}/card")
+def model_card(person: Person, session: Transaction, checkpoint_id: str) -> dict[str, Any]:
+    """The model card as facts: lineage, data, guidelines, figures, gates, known failures."""
+    _access, found = checkpoints.find(session, person, checkpoint_id)
+    return cards.facts(session, found)
+
+
+class TrialRequest(BaseModel):
+    """How many pairs people shall compare, and whether the candidate is promoted by itself when it wins."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    comparisons: int = Field(trials.USUAL, ge=1, le=trials.MOST)
+    promote: bool = False
+
+
+@api.post("/checkpoints/{checkpoint_id}/trials", status_code=202)
+def begin_trial(person: Person, session: Transaction, checkpoint_id: str, asked: TrialRequest) -> dict[str, Any]:
+    """Put a candidate before people, blindly, against what is in use; the one that is open where there is one."""
+    access, found = checkpoints.find(session, person, checkpoint_id)
+    trial = trials.begin(session, found, asked.comparisons, access=access, promotes=asked.promote)
+    return trials.as_json(trials.tally(session, trial))
+
+
+@api.get("/checkpoints/{checkpoint_id}/trials")
+def list_trials(person: Person, session: Transaction, checkpoint_id: str) -> dict[str, Any]:
+    """A candidate's trials by people as they stand, newest first."""
+    _access, found = checkpoints.find(session, person, checkpoint_id)
+    return {"items": [trials.as_json(one) for one in trials.of(session, found)], "next": None}
+
+
+class PackageRequest(BaseModel):
+    """`merged`: a whole Hugging Face directory; `adapter`: PEFT's two files."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    form: str = Field("merged", examples=list(packages.FORMS))
+
+
+@api.post("/checkpoints/{checkpoint_id}/packages", status_code=202)
+def begin_package(person: Person, session: Transaction, checkpoint_id: str, asked: PackageRequest) -> dict[str, Any]:
+    """Have a model written as one archive; read it again until its status is `succeeded`, then fetch its file."""
+    access, found = checkpoints.find(session, person, checkpoint_id)
+    return packages.as_json(packages.request(session, access, found, asked.form))
+
+
+@api.get("/packages/{package_id}")
+def read_package(person: Person, session: Transaction, package_id: str) -> dict[str, Any]:
+    """Status of a package and, once it succeeded, the address of its file."""
+    return packages.as_json(packages.find(session, person, package_id))
+
+
+@api.get("/packages/{package_id}/file", response_class=Response)
+def package_file(request: Request, person: Person, session: Transaction, package_id: str) -> Response:
+    """The archive; resumable (Range), its entity tag is the file's SHA-256."""
+    return downloads.send(request, packages.finished(packages.find(session, person, package_id)))
+
+
+@api.post("/projects/{slug}/checkpoints", status_code=202)
+def bring_model(
+    access: OperatorOf, session: Transaction, file: UploadFile, snapshot: Annotated[str, Form()] = ""
+) -> dict[str, Any]:
+    """Bring a model that was trained elsewhere, as a zip or tar of safetensors; a worker makes a candidate of it."""
+    return _as_json(brought.bring(session, access, file.file, file.filename or "", snapshot))
+
+
+@api.get("/imports/{import_id}")
+def read_import(person: Person, session: Transaction, import_id: str) -> dict[str, Any]:
+    """What became of a model that was brought: its checkpoint once the status is `succeeded`."""
+    return _as_json(brought.find(session, person, import_id))
+
+
+def _as_json(run: Run) -> dict[str, Any]:
+    made = run.result.get("checkpoint", {})
+    said = {"message": run.message, "error": run.error, "checkpoint": made.get("id")}
+    return {"id": str(run.id), "status": run.status, **said}

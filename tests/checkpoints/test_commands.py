@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("committed")
 
 
 def run(*arguments: str):
-    return CliRunner().invoke(commands, arguments)
+    return CliRunner().invoke(commands, ["export-reward", *arguments])
 
 
 def made(kind: str, directory: Path) -> int:

@@ -171,6 +171,11 @@ def _targets(lm: LanguageModel, config: LoraConfig) -> dict[str, tuple[int, int]
     return found
 
 
+def linear_layers(lm: LanguageModel) -> dict[str, tuple[int, int]]:
+    """The layers that an adapter can change: path -> (width in, width out)."""
+    return _targets(lm, LoraConfig())
+
+
 def blocks(lm: LanguageModel) -> nn.ModuleList:
     """The model's blocks in order (attention and MLP each)."""
     found = lm.model.get_submodule(_blocks_path(lm))

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
-from transformers.pytorch_utils import Conv1D
 
 from workers.artifacts import ArtifactDamaged
+from workers.language import merged
 from workers.language.adapters import AdapterUnfit
 from workers.language.errors import ModelUnusable
 from workers.language.layers import LAST, block_count
@@ -103,13 +103,9 @@ def parts(model: RewardModel) -> tuple[list[Part], float]:
 
 def merge(model: RewardModel) -> None:
     """Add the reward model's adapter to the weights of its language model, in float32."""
-    network = model.lm.model.float()
+    model.lm.model.float()
     if model.adapter is not None:
-        adapter = model.lm.adapters[model.adapter]
-        for path, (a, b) in adapter.pairs.items():
-            module = network.get_submodule(path)
-            update = adapter.config.alpha / adapter.config.rank * (b @ a).detach()
-            module.weight.data += update.T if isinstance(module, Conv1D) else update
+        merged.add(model.lm, model.lm.adapters[model.adapter])
 
 
 def padding(lm: LanguageModel) -> int:
