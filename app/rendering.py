@@ -1,9 +1,9 @@
 """Markdown of a model or a person as safe HTML: nothing runs, nothing is fetched, nothing said stays hidden.
 
-CommonMark with tables and strikethrough goes through markdown-it (raw HTML off, so tags are shown as text) and then
-through nh3's allow-list. Images are off, because they would tell another server who reads; reference definitions are
-off, because they would hide text; characters that reorder or hide text are shown by name. Whatever is too long or too
-intricate to render in a moment is shown in full as plain text.
+CommonMark with tables, strikethrough and formulas goes through markdown-it (raw HTML off, so tags are shown as text)
+and then through nh3's allow-list. Images are off, because they would tell another server who reads; reference
+definitions are off, because they would hide text; characters that reorder or hide text are shown by name. Whatever is
+too long or too intricate to render in a moment is shown in full as plain text.
 """
 
 import re
@@ -23,6 +23,8 @@ from markupsafe import Markup, escape
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES
+
+from app import formulas
 
 LONGEST = 20_000
 """Characters up to which text is read as Markdown."""
@@ -67,14 +69,20 @@ LANGUAGES = {
 _BLOCKS = {"p", "h3", "ul", "ol", "blockquote", "table", "div"}
 _INSIDE = {"a", "br", "code", "em", "hr", "li", "pre", "s", "span", "strong", "tbody", "td", "th", "thead", "tr"}
 _SAFE = nh3.Cleaner(
-    tags=_BLOCKS | _INSIDE,
+    tags=_BLOCKS | _INSIDE | formulas.TAGS,
     generic_attribute_prefixes=set(),
-    attributes={"*": set(), "a": {"href"}, "ol": {"start"}, "pre": {"tabindex"}, "div": {"tabindex"}},
+    attributes={
+        "*": set(),
+        "a": {"href"},
+        "ol": {"start"},
+        **{name: {"tabindex"} for name in ("pre", "div", "span")},
+        **formulas.ATTRIBUTES,
+    },
     # A class is kept only where our own rules below give one.
     allowed_classes={
-        "span": {name for name in STANDARD_TYPES.values() if name},
+        "span": {name for name in STANDARD_TYPES.values() if name} | {"formula"},
         "h3": {f"level-{level}" for level in range(1, 7)},
-        "div": {"table-scroll"},
+        "div": {"table-scroll", "formula"},
         "th": {"to-left", "to-center", "to-right"},
         "td": {"to-left", "to-center", "to-right"},
     },
@@ -104,7 +112,7 @@ def markdown(text: str) -> Markup:
     if len(text) > LONGEST:
         return _plain(text)
     # A renderer of its own would cost a millisecond each; what belongs to one text travels in `env`.
-    env = {"code_seconds": CODE_SECONDS}
+    env = {"code_seconds": CODE_SECONDS, "formula_seconds": formulas.FORMULA_SECONDS}
     tokens = (_WITHOUT_TABLES if _asks_for_too_many_cells(text) else _WITH_TABLES).parse(text, env)
     if any(token.level >= _WITH_TABLES.options["maxNesting"] - 1 for token in tokens):
         return _plain(text)  # The parser drops what is nested deeper.
@@ -125,7 +133,7 @@ def _finish_tokens(state: StateCore) -> None:
     """Name deceptive characters, give top-level blocks their own direction, make every heading one below the page's."""
     for token in state.tokens:
         for part in (token, *(token.children or ())):
-            if part.type in ("text", "code_inline", "code_block", "fence"):
+            if part.type in ("text", "code_inline", "code_block", "fence") or part.type.startswith("math_"):
                 part.content = name_deceptive(part.content)
         if token.type in ("heading_open", "heading_close"):
             # The page's own outline ends at h2; a text that skips levels must not break it.
@@ -187,6 +195,7 @@ def _reader(*rules: str) -> MarkdownIt:
     # People and chat models mean a line break when they write one, so `breaks` keeps it.
     reader = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["strikethrough", *rules])
     reader.disable(["image", "reference"])
+    formulas.read_formulas(reader)
     reader.core.ruler.push("finish_tokens", _finish_tokens)
     reader.add_render_rule("fence", _code)
     reader.add_render_rule("code_block", _code)

@@ -26,14 +26,17 @@ function arrive(first) {
   looked = 0;
   chosen = pressed = null;
   aid(); // reading.js
+  const back = bringBack(choose); // keeping.js
   if (!first) {
     document.getElementById("announce").textContent = desk().dataset.said || "";
+    worked();
     document.getElementById("prompt")?.focus({ preventScroll: true });
     if (matchMedia("(max-width: 40rem)").matches) scrollTo(0, 0);
   }
   const here = desk();
   setTimeout(() => here.setAttribute("data-ready", ""), first ? 0 : SETTLE);
   const saved = find(".saved");
+  if (saved && back) saved.textContent = saved.dataset.draft;
   if (saved) setTimeout(() => saved.classList.add("faded"), 8000);
 }
 
@@ -71,7 +74,7 @@ function stop(event) {
   event.stopImmediatePropagation();
 }
 
-function choose(button) {
+function choose(button, quietly) {
   chosen?.removeAttribute("data-chosen");
   chosen = button;
   button.setAttribute("data-chosen", "");
@@ -79,7 +82,8 @@ function choose(button) {
   send.hidden = false;
   send.querySelector("b").textContent = (button.querySelector("span") || button.lastChild).textContent.trim();
   const reason = find("[data-reason-text]");
-  if (button.form.dataset.asks === "reason" && !reason.value.trim()) openPanel(reason.closest("details"));
+  keep(button.form); // keeping.js
+  if (!quietly && button.form.dataset.asks === "reason" && !reason.value.trim()) openPanel(reason.closest("details"));
 }
 
 function send(button) {
@@ -94,7 +98,11 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.target?.id !== "desk") return;
   const { status } = event.detail.xhr;
-  if ([200, 409, 410, 422].includes(status)) return;
+  if ([200, 409, 410, 422].includes(status)) {
+    // What was sent is stored, or can be stored no more; what was refused is in the reply.
+    if (event.detail.requestConfig.elt.matches(".desk-form")) forget(event.detail.requestConfig.elt);
+    return;
+  }
   event.detail.shouldSwap = false;
   if (status !== 204) unsent(status === 401 ? "signedout" : "broken", true);
 });
@@ -197,12 +205,17 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("input", (event) => {
   const panel = event.target.closest(".panel");
-  const count = panel?.querySelector(".count");
-  if (!count) return;
-  const flags = panel.querySelectorAll(":checked").length;
-  count.textContent = flags || 1;
-  count.hidden = !flags && !panel.querySelector("textarea")?.value.trim();
+  if (panel) count(panel);
+  if (event.target.form?.matches(".desk-form")) keep(event.target.form);
 });
+
+function count(panel) {
+  const shown = panel.querySelector(".count");
+  if (!shown) return;
+  const flags = panel.querySelectorAll(":checked").length;
+  shown.textContent = flags || 1;
+  shown.hidden = !flags && !panel.querySelector("textarea")?.value.trim();
+}
 
 /* The lease: kept while somebody is there, given back on leaving */
 

@@ -1,4 +1,4 @@
-// How two answers are read: words that differ marked, both scrolled level, the A/B switch of a phone.
+// How two answers are read: words that differ marked, both scrolled level, as they were written, the A/B switch of a phone.
 "use strict";
 
 const WORDS = /[\p{L}\p{N}\p{M}]+|[^\s\p{L}\p{N}\p{M}]/gu;
@@ -6,7 +6,7 @@ const MOST = 2500; // words of one answer up to which the differences are the fe
 const HIGHLIGHTS = "highlights" in CSS;
 
 function aid() {
-  for (const name of ["differences", "level"]) apply(name);
+  for (const name of ["written", "differences", "level"]) apply(name);
   const sides = new IntersectionObserver(
     (seen) => seen.forEach((one) => one.isIntersecting && now(one.target.id)),
     { rootMargin: "-30% 0px -70% 0px" },
@@ -20,15 +20,18 @@ function now(side) {
     else link.removeAttribute("aria-current");
 }
 
-/* Two switches that are remembered */
+/* Three switches that are remembered */
 
 function apply(name) {
   const on = localStorage.getItem(name) === "on";
   const button = document.querySelector(`[data-toggle="${name}"]`);
   button?.setAttribute("aria-pressed", on);
-  if (name !== "differences") return;
-  if (button) button.hidden = !HIGHLIGHTS;
-  if (HIGHLIGHTS) mark(on);
+  if (name === "written")
+    for (const text of document.querySelectorAll(".shown .scroll > *")) text.hidden = text.matches(".written") !== on;
+  if (name === "level") return;
+  const differences = document.querySelector('[data-toggle="differences"]');
+  if (differences) differences.hidden = !HIGHLIGHTS;
+  if (HIGHLIGHTS) mark(localStorage.getItem("differences") === "on");
 }
 
 document.addEventListener("click", (event) => {
@@ -54,7 +57,7 @@ document.addEventListener("scroll", (event) => {
 
 function mark(on) {
   for (const side of ["left", "right"]) CSS.highlights.delete(`differs-${side}`);
-  const [left, right] = document.querySelectorAll(".shown .scroll");
+  const [left, right] = document.querySelectorAll(".shown .scroll > :not([hidden])");
   if (!on || !right) return;
   const [a, b] = [words(left), words(right)];
   const [onlyA, onlyB] = differing(a, b);

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from app import formulas
 from app.rendering import LONGEST, markdown
 
 HOSTILE = [
@@ -53,11 +54,20 @@ HOSTILE = [
     '<div id="desk" hx-get="/sign-out" hx-trigger="load">',
     "\x00<script>alert(1)</script>",
     "\ufeff<scr\x00ipt>alert(1)</script>",
+    r"$\text{<script>alert(1)</script>}$",
+    r"$\href{javascript:alert(1)}{x}$",
+    r"$\style{position:fixed}{x}$",
+    r"\(\class{button primary}{x}\)",
+    r"$\text{&lt;img src=x onerror=alert(1)&gt;}$",
+    r"$$\begin{matrix}<img src=x onerror=alert(1)>\end{matrix}$$",
+    r"$\mathchoice{</math><script>alert(1)</script>}$",
+    r"\[</math><img src=x onerror=alert(1)>\]",
 ]
 
 ALLOWED = set("p h3 ul ol li blockquote table thead tbody tr th td div a br code em hr pre s span strong".split())  # noqa: SIM905
-CLASSES = re.compile(r"level-[1-6]|table-scroll|plain|to-(left|center|right)|[a-z0-9]{1,3}")
+CLASSES = re.compile(r"level-[1-6]|table-scroll|formula|plain|to-(left|center|right)|[a-z0-9]{1,3}")
 ATTRIBUTES = {"dir", "class", "href", "rel", "target", "start", "tabindex"}
+DRAWING = {name for names in formulas.ATTRIBUTES.values() for name in names}
 
 
 class Found(HTMLParser):
@@ -70,6 +80,9 @@ class Found(HTMLParser):
         self.feed(rendered)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in formulas.TAGS:
+            self.strange += [(tag, *each) for each in attrs if each[0] not in DRAWING]
+            return
         if tag not in ALLOWED:
             self.strange.append(tag)
         for name, value in attrs:
@@ -125,6 +138,48 @@ def test_code_is_coloured_by_class_and_keeps_every_character() -> None:
     assert '<span class="k">def</span>' in drawn
     assert "style=" not in drawn
     assert html.unescape(re.sub(r"<[^>]+>", "", drawn)).strip() == code.strip()
+
+
+@pytest.mark.parametrize("written", [r"$\frac{a}{b}$", r"\(\frac{a}{b}\)", r"$$\frac{a}{b}$$", r"\[\frac{a}{b}\]"])
+def test_a_formula_is_drawn_however_it_is_marked(written: str) -> None:
+    for text in (f"So {written}.", written, f"- {written}", f"> {written}"):
+        assert "<mfrac><mrow><mi>a</mi></mrow><mrow><mi>b</mi></mrow></mfrac>" in markdown(text), text
+
+
+def test_a_formula_on_lines_of_its_own_is_no_list() -> None:
+    drawn = markdown("\\[\na\n- b\n\\]\nafter")
+    assert "<mo>−</mo>" in drawn
+    assert "<li>" not in drawn
+    assert "after" in drawn
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It costs $5 and $6, or 5$ and 10$.",
+        "between $5 and 10$ more",
+        "a US$ and another $",
+        "$not closed",
+        r"$\begin{$",
+        r"$\frac$",
+        r"$$a$$ inline $$b$$",
+        "$" + "x" * (formulas.LONGEST_FORMULA + 1) + "$",
+    ],
+)
+def test_what_is_no_formula_stays_as_it_was_written(text: str) -> None:
+    drawn = markdown(text)
+    assert "<math" not in drawn
+    assert Found(drawn).text.strip() == text
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [r"\color{white}{gone}", r"\phantom{gone}", r"\hspace{-99em}gone", r"\textcolor{#fff}{gone}", r"\tiny{gone}"],
+)
+def test_a_formula_hides_nothing(formula: str) -> None:
+    drawn = markdown(f"\\({formula}\\)")
+    assert "".join(re.findall(r"<m[ion]>(\w)</m", drawn)).endswith("gone")
+    assert not re.search(r"color|phantom|width=|size=", drawn)
 
 
 def test_a_line_break_stays_a_line_break() -> None:
@@ -198,6 +253,12 @@ BOMBS = {
     "cpp": "```cpp\n" + (" " * 190 + "x") * 100 + "\n```",
     "python": "```python\n" + " \n" * 9000 + "\n```",
     "makefile": "```makefile\n" + "q{" * 9000 + "\n```",
+    "dollars": "$a" * 10000,
+    "brackets of formulas": "\\[\n" * 6600,
+    "deep formula": ("$" + "{" * 400 + "}" * 400 + "$ ") * 20,
+    "many formulas": "$x$ " * 5000,
+    "wide matrix": ("$\\begin{matrix}" + "1&" * 480 + "\\end{matrix}$ ") * 20,
+    "roots": ("$" + "\\sqrt" * 190 + "x$ ") * 20,
     "many fences": "```js\n'\\'\\'\\\n```\n" * 1000,
 }
 

@@ -177,14 +177,14 @@ def export(context: JobContext, run_id: int) -> None:
 @queue.task(name="import", queue=DEFAULT, pass_context=True)
 def bring_in(context: JobContext, run_id: int) -> None:
     """Make a candidate of a model that somebody brought."""
-    work_on(context, run_id, lambda run_id, watch: packages.take_in(run_id, log_of(run_id), watch.for_child))
+    work_on(context, run_id, lambda run_id, watch: packages.take_in(run_id, RunLog(run_id).file, watch.for_child))
 
 
 def _export(run_id: int, watch: Watch) -> None:
     with open_session() as session:
         of_model = "checkpoint" in session.get_one(Run, run_id).params
     if of_model:
-        packages.write(run_id, log_of(run_id), watch.for_child)
+        packages.write(run_id, RunLog(run_id).file, watch.for_child)
         return
     said = exports.write(run_id, watch.go_on)
     with _ending(run_id) as (session, run):

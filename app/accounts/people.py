@@ -16,6 +16,8 @@ from app.languages import LANGUAGES, N_, _
 from app.lists import Asked, Listing, page_of
 from app.models import ROLES, ApiToken, Invitation, LoginSession, SignInLink, User, now
 
+BREAKS = (0, 30, 45, 60, 90)
+"""Minutes after which somebody may want to be reminded of a break; 0: never."""
 LAST_ADMIN = N_("This is the last admin. Give somebody else the role admin first.")
 
 
@@ -109,6 +111,13 @@ def choose_language(person: User, language: str) -> None:
     if language and language not in LANGUAGES:
         raise BadInput(_("There is no such language here. Choose one of those on your page."))
     person.language = language or None
+
+
+def choose_break(person: User, minutes: int) -> None:
+    """After how many minutes of steady labelling a person is reminded of a break, 0 for never; BadInput."""
+    if minutes not in BREAKS:
+        raise BadInput(_("There is no such time for a break. Choose one of those on your page."))
+    person.break_after = minutes
 
 
 def checked_email(email: str) -> str:

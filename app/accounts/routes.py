@@ -182,6 +182,7 @@ def _me(request: Request, session: Transaction, person: User, status: int = 200,
         "browser_name": sessions.browser_name,
         "tokens": tokens.open_tokens(session, person),
         "languages": LANGUAGES,
+        "breaks": people.BREAKS,
         "new_token": None,
         "said": "",
         "problem": "",
@@ -203,6 +204,13 @@ def change_name(request: Request, session: Transaction, person: Person, name: Te
 def change_language(session: Transaction, person: Person, language: Text = "") -> Response:
     """In which language one reads the pages; empty: in the browser's."""
     people.choose_language(person, language)
+    return RedirectResponse("/me", 303)
+
+
+@pages.post("/me/break")
+def change_break(session: Transaction, person: Person, minutes: Annotated[int, Form()] = 0) -> Response:
+    """After how long the label page reminds oneself of a break."""
+    people.choose_break(person, minutes)
     return RedirectResponse("/me", 303)
 
 

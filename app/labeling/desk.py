@@ -7,12 +7,13 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Access
-from app.labeling import first, leases, pauses, room, rounds
+from app.labeling import agreement, first, leases, pauses, room, rounds
+from app.labeling.agreement import Agreement
 from app.labeling.first import First
 from app.labeling.leases import Pair
 from app.languages import _
 from app.models import FINISHED, ORDINARY, Answer, Assignment, Comparison, Prompt, Run
-from app.models.policies import Sampling
+from app.models.policies import Labeling, Sampling
 
 RECENT = 20
 """How many of the last answers the pace is taken from."""
@@ -22,11 +23,15 @@ LONGEST_PAUSE = 600.0
 
 @dataclass(frozen=True)
 class Day:
-    """One's own day: answers since midnight, pace an hour (None before five), the last answer's assignment."""
+    """One's own day: answers since midnight, pace an hour (None before five), the last answer's assignment.
+
+    `agreement` with the others, where the project shows it.
+    """
 
     done: int
     pace: int | None
     last: int | None
+    agreement: Agreement | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,9 @@ def day_of(session: Session, access: Access, zone: tzinfo) -> Day:
     ).all()
     spent = [min(seconds, LONGEST_PAUSE) for _id, at, seconds in recent if at >= midnight and seconds]
     pace = round(3600 * len(spent) / sum(spent)) if len(spent) >= 5 else None
-    return Day(done, pace, recent[0][0] if recent else None)
+    shown = Labeling.from_json(access.project.labeling).show_agreement
+    agreed = agreement.of_oneself(session, access) if shown else None
+    return Day(done, pace, recent[0][0] if recent else None, agreed)
 
 
 def why_nothing(session: Session, access: Access) -> Nothing:

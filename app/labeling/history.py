@@ -1,19 +1,62 @@
-"""One's own answers, newest first, found again by the text of their prompt."""
+"""One's own answers, newest first, found again by what was asked, answered, said about it, or by the day."""
 
 import json
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta, tzinfo
 
-from sqlalchemy import Text, cast, exists, func, select
+from sqlalchemy import ColumnElement, Text, cast, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import JSONPATH
-from sqlalchemy.orm import Session, contains_eager, joinedload
+from sqlalchemy.orm import Session, aliased, contains_eager, joinedload
 
 from app.accounts.access import Access
 from app.labeling import answers, words
-from app.models import Answer, Comparison, Prompt, Snapshot
+from app.models import FLAGS, VERDICTS, Answer, Comparison, Prompt, Response, Snapshot
 from app.models.policies import Labeling
 
 PAGE = 30
 EXCERPT = 160
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked for, all of it together; an empty field looks for nothing, and so does one that makes no sense.
+
+    `text` stands in the prompt, in either response or in one's own reason; `flag` may be "any"; the days are those of
+    one's own clock, `until` included.
+    """
+
+    text: str = ""
+    verdict: str = ""
+    flag: str = ""
+    since: date | None = None
+    until: date | None = None
+
+    @classmethod
+    def typed(cls, search: str, verdict: str, flag: str, since: str, until: str) -> "Wanted":
+        return cls(
+            search.replace("\x00", "").strip(),
+            verdict if verdict in VERDICTS else "",
+            flag if flag in ("any", *FLAGS) else "",
+            _day(since),
+            _day(until),
+        )
+
+    @property
+    def anything(self) -> bool:
+        """Whether anything is looked for at all."""
+        return self != Wanted()
+
+    @property
+    def in_address(self) -> dict[str, str]:
+        """The same as fields of the page's address."""
+        fields = {
+            "search": self.text,
+            "verdict": self.verdict,
+            "flag": self.flag,
+            "since": str(self.since or ""),
+            "until": str(self.until or ""),
+        }
+        return {name: value for name, value in fields.items() if value}
 
 
 @dataclass(frozen=True)
@@ -26,22 +69,32 @@ class Line:
     held: bool
 
 
-def page_of(session: Session, access: Access, search: str = "", before: int | None = None) -> list[Line]:
+def page_of(session: Session, access: Access, wanted: Wanted, zone: tzinfo, before: int | None = None) -> list[Line]:
     """A page of a person's answers in this project; one line more than PAGE says that there is another page."""
+    a, b = aliased(Response), aliased(Response)
     found = (
         select(Answer, exists(select(Snapshot.id).where(answers.held_by())).correlate(Answer))
         .join(Answer.comparison)
         .join(Comparison.prompt)
+        .join(a, a.id == Comparison.response_a_id)
+        .join(b, b.id == Comparison.response_b_id)
         .options(contains_eager(Answer.comparison).contains_eager(Comparison.prompt), joinedload(Answer.assignment))
         .where(Answer.user_id == access.person.id, Answer.project_id == access.project.id)
         .order_by(Answer.id.desc())
         .limit(PAGE + 1)
     )
-    search = search.replace("\x00", "").strip()
-    if search:
-        # The words of every turn as one text, in which JSON writes quotes and line ends its own way.
-        contents = cast(func.jsonb_path_query_array(Prompt.messages, cast("$[*].content", JSONPATH)), Text)
-        found = found.where(contents.icontains(json.dumps(search, ensure_ascii=False)[1:-1], autoescape=True))
+    if wanted.text:
+        texts = (a.text, b.text, Answer.rationale)
+        found = found.where(or_(_asks(wanted.text), *(text.icontains(wanted.text, autoescape=True) for text in texts)))
+    if wanted.verdict:
+        found = found.where(Answer.verdict == wanted.verdict)
+    if wanted.flag:
+        flags = FLAGS if wanted.flag == "any" else (wanted.flag,)
+        found = found.where(Answer.flags.overlap(flags))
+    if wanted.since:
+        found = found.where(Answer.created_at >= _midnight(wanted.since, zone))
+    if wanted.until:
+        found = found.where(Answer.created_at < _midnight(wanted.until + timedelta(days=1), zone))
     if before is not None:
         found = found.where(Answer.id < before)
     strengths = Labeling.from_json(access.project.labeling).strengths
@@ -54,6 +107,24 @@ def page_of(session: Session, access: Access, search: str = "", before: int | No
 def shown_left(answer: Answer) -> str:
     """Which response stood on the left when it was answered; a choice from elsewhere is shown as it is stored."""
     return answer.assignment.shown_left if answer.assignment else "a"
+
+
+def _asks(text: str) -> ColumnElement[bool]:
+    # The words of every turn as one text, in which JSON writes quotes and line ends its own way.
+    contents = cast(func.jsonb_path_query_array(Prompt.messages, cast("$[*].content", JSONPATH)), Text)
+    return contents.icontains(json.dumps(text, ensure_ascii=False)[1:-1], autoescape=True)
+
+
+def _day(typed: str) -> date | None:
+    try:
+        day = date.fromisoformat(typed)
+    except ValueError:
+        return None
+    return day if 1970 <= day.year <= 9000 else None
+
+
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=zone)
 
 
 def _asked(answer: Answer) -> str:

@@ -105,11 +105,23 @@ def history_page(
     session: Transaction,
     access: AnnotatorOf,
     search: str = "",
+    verdict: str = "",
+    flag: str = "",
+    since: str = "",
+    until: str = "",
     before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
 ) -> Response:
-    lines = history.page_of(session, access, search, before)
+    wanted = history.Wanted.typed(search, verdict, flag, since, until)
+    lines = history.page_of(session, access, wanted, languages.zone(), before)
     following = lines[history.PAGE - 1].answer.id if len(lines) > history.PAGE else None
-    values = {"lines": lines[: history.PAGE], "search": search, "before": before, "following": following}
+    values = {
+        "lines": lines[: history.PAGE],
+        "wanted": wanted,
+        "before": before,
+        "following": following,
+        "verdicts": words.VERDICTS,
+        "flags": words.FLAGS,
+    }
     return page(request, "labeling/history.html", {**page_context(access, "history"), **values})
 
 

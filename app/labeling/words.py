@@ -41,6 +41,10 @@ _OTHERWISE = {
 }
 
 
+VERDICTS = {"preferred": N_("One is better"), **_OTHERWISE}
+"""What an answer may come to, as the history lets people look for it."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One button of the row from "A much better" to "B much better"; `key` is the digit that presses it."""

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    SmallInteger,
     UniqueConstraint,
     func,
     text,
@@ -40,6 +41,7 @@ class User(Base):
         CheckConstraint(_KNOWN_ROLES, name="known_roles"),
         CheckConstraint("kind IN ('person', 'simulated')", name="known_kind"),
         CheckConstraint(_ERASED_IS_NOBODY, name="erased_is_nobody"),
+        CheckConstraint("break_after BETWEEN 0 AND 240", name="a_break_within_hours"),
         Index("uq_users_email", text("lower(email)"), unique=True),
     )
 
@@ -54,6 +56,8 @@ class User(Base):
     """Of the pages: en or ko; None follows the browser."""
     abilities: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     """Languages and skills this person may judge, see Prompt.needs; None: everything."""
+    break_after: Mapped[int] = mapped_column(SmallInteger, default=45, server_default="45")
+    """Minutes of steady labelling after which the label page reminds of a break; 0: never."""
     deactivated_at: Mapped[datetime | None]
     erased_at: Mapped[datetime | None]
     created_at: Mapped[Created]

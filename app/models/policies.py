@@ -102,6 +102,7 @@ class Labeling(Policy):
     `gold`, `own_repeats`: the per cent of pairs in whose place a gold comparison comes, or an earlier pair of one's own
     with the sides changed. `qualification`: how many gold comparisons somebody answers before the first real pair
     (0: none), of which `qualification_share` per cent have to be right.
+    `show_agreement`: whether annotators see how often they agreed with the others.
     """
 
     strengths: int = 3
@@ -113,6 +114,7 @@ class Labeling(Policy):
     own_repeats: int = 0
     qualification: int = 0
     qualification_share: int = 80
+    show_agreement: bool = False
 
     def check(self) -> None:
         _whole(self.strengths, "strengths", 1, 3)
@@ -123,6 +125,8 @@ class Labeling(Policy):
         _whole(self.qualification_share, "qualification_share", 0, 100)
         if self.rationale not in ("off", "optional", "required"):
             raise PolicyError(f"rationale must be off, optional or required, not {self.rationale!r}.")
+        if not isinstance(self.show_agreement, bool):
+            raise PolicyError(f"show_agreement must be true or false, not {self.show_agreement!r}.")
         if self.order not in ("oldest", "uncertain"):
             raise PolicyError(f"order must be oldest or uncertain, not {self.order!r}.")
         if not isinstance(self.criteria, list) or not all(isinstance(name, str) and name for name in self.criteria):

@@ -87,7 +87,6 @@ def as_typed(project: Project) -> dict[str, str]:
         "name": project.name,
         "labels_per_comparison": str(project.labels_per_comparison),
         "restricted": "true" if project.restricted else "",
-        "stop_when_wrong": "true" if policies["stop_when_wrong"] else "",
     }
 
 
@@ -107,6 +106,7 @@ def changes_from(form: Mapping[str, str]) -> ProjectChanges:
             **{name: number(form.get(name, ""), int, refusal) for name, refusal in LABELING.items()},
             "rationale": form.get("rationale") or None,
             "order": form.get("order") or None,
+            "show_agreement": bool(form.get("show_agreement")),
             "criteria": [line.strip() for line in form.get("criteria", "").splitlines() if line.strip()],
         },
         retraining={

@@ -43,6 +43,7 @@ class Typed(BaseModel):
     own_repeats: str = ""
     qualification: str = ""
     qualification_share: str = ""
+    show_agreement: str = ""
     every: str = ""
     cron: str = ""
     quiet: str = ""

@@ -92,3 +92,12 @@ def test_it_shows_which_browser_this_is(client: TestClient, session: Session, al
 def test_nobody_signed_in_may_change_nothing(client: TestClient) -> None:
     for path in ("name", "password", "sign-out-everywhere", "tokens", "tokens/1/revoke"):
         assert client.post(f"/me/{path}", data={"name": "x", "new": "x"}).status_code == 401
+
+
+def test_one_chooses_when_to_be_reminded_of_a_break(client: TestClient, session: Session, alice: User) -> None:
+    assert alice.break_after == 45
+    assert client.post("/me/break", data={"minutes": "0"}).status_code == 303
+    assert alice.break_after == 0
+    assert '<option value="0" selected>never</option>' in client.get("/me").text
+    assert client.post("/me/break", data={"minutes": "17"}).status_code == 422
+    assert alice.break_after == 0

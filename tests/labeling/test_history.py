@@ -1,6 +1,7 @@
 """People find their own answers again, and change them."""
 
 import re
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from fastapi.testclient import TestClient
@@ -59,21 +60,82 @@ def test_it_lists_one_s_own_answers_newest_first(
 @pytest.mark.parametrize(
     ("search", "found"),
     [
-        ("OAK", True),
+        ('"OAK', True),
         ("100%", True),
         ("100_", False),
         ("role", False),
         ("user", False),
         ('"oak" 1', True),
-        ("\x00oak", True),
+        ('"\x00oak', True),
     ],
 )
 def test_it_searches_the_text_of_the_prompt(
     session: Session, garden: Project, alice: User, search: str, found: bool
 ) -> None:
     answered(session, alice, garden, 'Is an "oak" 100% wood?', "An elm?")
-    lines = history.page_of(session, access_of(session, alice, garden), search)
-    assert [line.asked for line in lines] == (['Is an "oak" 100% wood?'] if found else [])
+    assert looked_for(session, alice, garden, search=search) == (['Is an "oak" 100% wood?'] if found else [])
+
+
+def looked_for(session: Session, person: User, project: Project, zone: timezone = UTC, **typed: str) -> list[str]:
+    """The questions whose answers are found by what was typed."""
+    wanted = history.Wanted.typed(**{"search": "", "verdict": "", "flag": "", "since": "", "until": "", **typed})
+    return [line.asked for line in history.page_of(session, access_of(session, person, project), wanted, zone)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ({"search": "BARK"}, ["An oak?"]),
+        ({"search": "shorter"}, ["An elm?"]),
+        ({"search": "needles"}, []),
+        ({"verdict": "skipped"}, ["A fir?"]),
+        ({"verdict": "preferred"}, ["An elm?", "An oak?"]),
+        ({"verdict": "preferred", "search": "bark"}, ["An oak?"]),
+        ({"flag": "harmful"}, ["An elm?"]),
+        ({"flag": "broken"}, []),
+        ({"flag": "any"}, ["An elm?"]),
+        ({"verdict": "nonsense", "flag": "'; drop", "since": "yesterday", "until": "9999-12-31"}, None),
+    ],
+)
+def test_it_looks_for_answers_reasons_verdicts_and_flags(
+    session: Session, garden: Project, alice: User, typed: dict[str, str], found: list[str] | None
+) -> None:
+    access = access_of(session, alice, garden)
+    said = [LEFT, Spoken("preferred", "right", 1, rationale="It is shorter.", flags=["harmful"]), SKIP]
+    for question, spoken in zip(("An oak?", "An elm?", "A fir?"), said, strict=True):
+        make_comparison(session, garden, question, a="Wood under bark." if "oak" in question else "Wood.", b="A plant.")
+        assignment = leases.claim(session, access)
+        assert assignment is not None
+        answers.record(session, access, assignment.id, spoken)
+    everything = ["A fir?", "An elm?", "An oak?"]
+    assert looked_for(session, alice, garden, **typed) == (everything if found is None else found)
+
+
+def test_a_day_is_that_of_one_s_own_clock(session: Session, garden: Project, alice: User) -> None:
+    (answer,) = answered(session, alice, garden, "An oak?")
+    answer.created_at = datetime(2026, 3, 1, 20, tzinfo=UTC)
+    session.flush()
+    seoul = timezone(timedelta(hours=9))  # where it is five in the morning of the second
+    assert looked_for(session, alice, garden, since="2026-03-01", until="2026-03-01") == ["An oak?"]
+    assert looked_for(session, alice, garden, seoul, since="2026-03-01", until="2026-03-01") == []
+    assert looked_for(session, alice, garden, seoul, since="2026-03-02", until="2026-03-02") == ["An oak?"]
+
+
+def test_what_is_looked_for_stays_in_the_form_and_in_the_next_page_s_address(
+    browser: TestClient, session: Session, garden: Project, alice: User
+) -> None:
+    answered(session, alice, garden, *(f"Tree {number:02d}?" for number in range(history.PAGE + 2)))
+    shown = browser.get(f"{PAGE}?search=tree&verdict=preferred&since=2020-01-01").text
+    following = re.search(r'href="([^"]+)" rel="next"', shown)
+    assert following
+    assert "search=tree&amp;verdict=preferred&amp;since=2020-01-01&amp;before=" in following[1].replace(
+        "&amp;", "&amp;"
+    )
+    assert 'value="tree"' in shown
+    assert re.search(r'value="preferred" selected', shown)
+    assert browser.get(following[1].replace("&amp;", "&")).text.count('<td class="excerpt"') == 2
+    nothing = browser.get(f"{PAGE}?search=yew").text
+    assert "None of your answers is like that." in nothing
 
 
 def test_it_pages_by_a_cursor(browser: TestClient, session: Session, garden: Project, alice: User) -> None:

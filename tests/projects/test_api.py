@@ -42,7 +42,14 @@ def test_a_name_is_enough_and_nothing_trains_by_itself(client: TestClient, as_bo
         "guideline_version": None,
         "labels_per_comparison": 1,
         "sampling": {"temperature": 0.9, "top_p": 0.95, "max_tokens": 80, "stock": 100, "full_distribution": 0.15},
-        "labeling": {"strengths": 3, "rationale": "optional", "criteria": [], "repeats": 5, "order": "oldest"},
+        "labeling": {
+            "strengths": 3,
+            "rationale": "optional",
+            "criteria": [],
+            "repeats": 5,
+            "order": "oldest",
+            "show_agreement": False,
+        },
         "retraining": {"every": None, "cron": None},
         "gates": {
             "accuracy": 0.5,
@@ -79,7 +86,8 @@ def test_everything_of_the_contract_is_kept(client: TestClient, as_bob: dict[str
     assert (made["sampling"]["temperature"], made["sampling"]["stock"], made["sampling"]["top_p"]) == (0.7, 10, 0.95)
     criteria = ["helpful", "honest"]
     assert made["labeling"] == {
-        "strengths": 2, "rationale": "optional", "criteria": criteria, "repeats": 5, "order": "oldest"
+        "strengths": 2, "rationale": "optional", "criteria": criteria, "repeats": 5, "order": "oldest",
+        "show_agreement": False
     }  # fmt: skip
     assert made["retraining"] == {"every": 50, "cron": "0 3 * * *"}
     assert client.get(f"{API}/garden", headers=as_bob).json() == made

@@ -37,6 +37,7 @@ def test_every_field_is_saved(client: TestClient, project: Project, bob: User) -
         "criteria": "helpful\r\n\r\n honest \r\n",
         "repeats": "12",
         "order": "uncertain",
+        "show_agreement": "true",
         "every": "50",
         "cron": "0 3 * * *",
     }
@@ -47,7 +48,8 @@ def test_every_field_is_saved(client: TestClient, project: Project, bob: User) -
         "temperature": 0.7, "top_p": 0.9, "max_tokens": 64, "stock": 20, "full_distribution": 0.0
     }  # fmt: skip
     assert project.labeling == {
-        "strengths": 2, "rationale": "required", "criteria": ["helpful", "honest"], "repeats": 12, "order": "uncertain"
+        "strengths": 2, "rationale": "required", "criteria": ["helpful", "honest"], "repeats": 12, "order": "uncertain",
+        "show_agreement": True
     }  # fmt: skip
     assert project.retraining == {"every": 50, "cron": "0 3 * * *"}
     assert "Saved." in client.get(answer.headers["location"]).text
