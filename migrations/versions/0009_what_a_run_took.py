@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0009"
-down_revision = "0002"
+down_revision = "0007"
 
 
 def upgrade() -> None:
