@@ -4,6 +4,7 @@ No project and no person is named: `/metrics` asks nobody who they are.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -33,7 +34,7 @@ class Installation:
         yield up
         yield from found
 
-    def _rows(self, sql: str) -> list[Row[tuple[object, ...]]]:
+    def _rows(self, sql: str) -> list[Row[Any]]:
         return list(self.session.execute(text(sql)).all())
 
     def _jobs(self) -> Metric:
