@@ -58,8 +58,7 @@ def leave(session: Session, token: str) -> None:
     """Sign out because somebody wants to: what they hold goes back, so that others need not wait for it to lapse."""
     if (person_id := end(session, token)) is None:
         return
-    held = (Assignment.user_id == person_id, Assignment.status == "leased")
-    session.execute(update(Assignment).where(*held).values(status="released"))
+    _let_go(session, person_id)
     audit.record(session, "signed_out", by=session.get(User, person_id))
 
 
@@ -68,7 +67,15 @@ def sign_out_everywhere(session: Session, person: User, but: str | None = None) 
     others = delete(LoginSession).where(LoginSession.user_id == person.id)
     if but is not None:
         others = others.where(LoginSession.token_hash != token_hash(but))
+    else:
+        _let_go(session, person.id)
     return len(session.scalars(others.returning(LoginSession.id)).all())
+
+
+def _let_go(session: Session, person_id: int) -> None:
+    """Give back the pairs in somebody's hands, so that others need not wait until the leases lapse."""
+    held = (Assignment.user_id == person_id, Assignment.status == "leased")
+    session.execute(update(Assignment).where(*held).values(status="released"))
 
 
 def open_sessions(session: Session, person: User) -> list[LoginSession]:

@@ -122,10 +122,11 @@ def _answered(session: Session, access: Access, round: Qualification) -> tuple[i
         select(func.count(), func.count().filter(golds.IS_RIGHT))
         .select_from(Answer)
         .join(Comparison, Comparison.id == Answer.comparison_id)
+        .join(Assignment, Assignment.id == Answer.assignment_id)
         .where(
-            Answer.user_id == access.person.id,
-            Answer.project_id == access.project.id,
-            Answer.created_at >= round.began_at,
+            Assignment.project_id == access.project.id,
+            Assignment.user_id == access.person.id,
+            Assignment.claimed_at >= round.began_at,
             Comparison.purpose == "gold",
         )
     ).one()

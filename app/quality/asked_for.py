@@ -1,7 +1,8 @@
 """What the guidelines ask for, as far as single words tell it, to set beside what people prefer.
 
-Only plain words are read: a table of words by feature, English and Korean. A sentence that says "not", "never" or the
-like is left out, because it may mean the opposite; where the words ask for both, nothing is said.
+Only plain words are read: a table of words by feature, English and Korean. Headings and quotes are left out, as is a
+sentence that says "not", "never" or the like, because it may mean the opposite; where the words ask for both, nothing
+is said.
 """
 
 import re
@@ -21,9 +22,9 @@ WORDS = {
         r"\bshort(?:er)?\b|\bbrief(?:ly)?\b|\bconcise(?:ly)?\b|\bto the point\b|짧|간결|간단",
     ),
     "Words per sentence": Words(r"\blong sentences\b|긴 문장", r"\bshort sentences\b|짧은 문장"),
-    "List": Words(r"\bbullet points?\b|\blists?\b|목록", r"\bflowing text\b|\bprose\b|줄글"),
-    "Code": Words(r"\bcode\b|코드", r"(?!)"),
-    "Examples": Words(r"\bexamples?\b|예시|예를 들", r"(?!)"),
+    "List": Words(r"\bbullet points?\b|\b(?:as|with) (?:a )?lists?\b|목록으로", r"\bflowing text\b|\bprose\b|줄글"),
+    "Code": Words(r"\bwith code\b|\bshow(?:s|ing)? code\b|코드를 보여", r"(?!)"),
+    "Examples": Words(r"\b(?:with|gives?|includes?) (?:an )?examples?\b|예를 들어|예시를 들", r"(?!)"),
     "Ends with a question": Words(r"\bends? with a question\b|\bfollow-up question\b|질문으로 끝", r"(?!)"),
     "Hedges": Words(
         r"\bcautious(?:ly)?\b|\bhedged?\b|\btentative\b|조심스럽", r"\bconfident(?:ly)?\b|\bdecisive\b|단정적|확신"
@@ -41,8 +42,8 @@ SENTENCE = re.compile(r"[.!?。]+\s|\n")
 
 def read(guidelines: str) -> dict[str, bool]:
     """The features that the guidelines ask for: more of it (True) or less of it (False)."""
-    plain = [part for part in SENTENCE.split(guidelines) if not NEGATED.search(part)]
-    text = "\n".join(plain)
+    own = "\n".join(line for line in guidelines.splitlines() if not line.lstrip().startswith(("#", ">")))
+    text = "\n".join(part for part in SENTENCE.split(own) if not NEGATED.search(part))
     found = {}
     for name, words in WORDS.items():
         more, less = (bool(re.search(pattern, text, re.IGNORECASE)) for pattern in words)

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Access, find_project
+from app.labeling import answers, golds, leases
 from app.labeling.answers import Spoken
 from app.labeling.comparisons import add_comparison, add_response, find_or_add_prompt
 from app.models import Answer, Assignment, Comparison, Project, User
@@ -28,6 +29,38 @@ def make_comparison(
 def make_comparisons(session: Session, project: Project, n: int, **more: Any) -> list[Comparison]:
     """Several comparisons, oldest first."""
     return [make_comparison(session, project, f"Name tree number {each}.", **more) for each in range(1, n + 1)]
+
+
+def make_gold(
+    session: Session, project: Project, question: str = "Name a metal.", right: str = "a", **more: Any
+) -> Comparison:
+    """A gold comparison of two imported answers, of which this choice is right; nobody met its responses before."""
+    verdict, preferred = ("preferred", right) if right in ("a", "b") else (right, None)
+    ordinary = make_comparison(session, project, question, "Iron", "Wood", **more)
+    ordinary.status = "withdrawn"
+    return golds.make(session, ordinary, verdict, preferred)
+
+
+def make_golds(session: Session, project: Project, n: int, right: str = "a") -> list[Comparison]:
+    """Several gold comparisons."""
+    return [make_gold(session, project, f"Name metal number {each}.", right) for each in range(1, n + 1)]
+
+
+def label(session: Session, access: Access, spoken: Spoken = LEFT) -> Comparison | None:
+    """Answer the next pair of this person and say which it was; None where there is none."""
+    assignment = leases.claim(session, access)
+    if assignment is None:
+        return None
+    answers.record(session, access, assignment.id, spoken)
+    return assignment.comparison
+
+
+def label_all(session: Session, access: Access, spoken: Spoken = LEFT) -> list[Comparison]:
+    """Answer pairs until nothing is left for this person."""
+    found = []
+    while (comparison := label(session, access, spoken)) is not None:
+        found.append(comparison)
+    return found
 
 
 def access_of(session: Session, person: User, project: Project) -> Access:

@@ -12,7 +12,7 @@ from app.errors import BadInput, Conflict, Gone, NotFound
 from app.labeling import answers, leases
 from app.labeling.answers import Spoken
 from app.labeling.meaning import handles
-from app.models import Answer, Assignment, GuidelineVersion, Run, Snapshot, SnapshotAnswer
+from app.models import Answer, Assignment, GuidelineVersion, Run, Snapshot, SnapshotAnswer, Standing, now
 from tests.labeling.pairs import LEFT, RIGHT, SKIP, access_of, lapse, make_comparison, make_comparisons, meant
 from tests.people import make_person, make_project
 
@@ -287,3 +287,23 @@ def test_only_the_author_corrects(session: Session) -> None:
     bob = access_of(session, make_person(session, "bob", "annotator"), alice.project)
     with pytest.raises(NotFound):
         answers.correct(session, bob, answer.id, RIGHT)
+
+
+def test_what_was_complete_stays_so_when_more_answers_are_asked_until_one_is_gone(session: Session) -> None:
+    alice, assignment = desk(session)
+    answer = answers.record(session, alice, assignment.id, LEFT)
+    alice.project.labels_per_comparison = 2
+    answers.correct(session, alice, answer.id, Spoken("tie"))
+    assert assignment.comparison.status == "complete"
+    answers.undo(session, alice, assignment.id)
+    assert assignment.comparison.status == "waiting"
+
+
+def test_undo_while_paused_takes_the_answer_back_and_holds_nothing(session: Session) -> None:
+    alice, assignment = desk(session)
+    answers.record(session, alice, assignment.id, LEFT)
+    because = {"paused_at": now(), "paused_because": "Slow down.", "decided_by_id": alice.person.id}
+    session.add(Standing(project_id=alice.project.id, user_id=alice.person.id, **because))
+    session.flush()
+    answers.undo(session, alice, assignment.id)
+    assert (assignment.status, assignment.undone, assignment.comparison.status) == ("released", 1, "waiting")

@@ -1,6 +1,7 @@
 """Claiming gives each person one comparison at a time, in order, never twice, and never more than there is room for."""
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -9,7 +10,7 @@ from app.errors import Conflict, Gone, NotAllowed, NotFound
 from app.labeling import answers, leases
 from app.models import Assignment, Membership, now
 from tests.labeling.pairs import LEFT, SKIP, access_of, lapse, make_comparison, make_comparisons
-from tests.people import make_person, make_project
+from tests.people import browse_as, make_person, make_project
 
 
 def test_it_hands_out_the_most_urgent_and_then_the_oldest(session: Session) -> None:
@@ -121,17 +122,12 @@ def test_sides_are_random_and_stored(session: Session) -> None:
     assert set(sides) == {"a", "b"}
 
 
-@pytest.mark.parametrize(
-    ("purpose", "handed_out"),
-    [("train", True), ("holdout", True), ("evaluation", True), ("repeat", True), ("gold", False)],
-)
-def test_gold_comparisons_are_not_handed_out_for_their_own_sake(
-    session: Session, purpose: str, handed_out: bool
-) -> None:
+@pytest.mark.parametrize("purpose", ["train", "holdout", "evaluation", "repeat"])
+def test_all_but_gold_comparisons_are_handed_out_for_their_own_sake(session: Session, purpose: str) -> None:
     project = make_project(session)
     make_comparison(session, project, purpose=purpose)
     alice = access_of(session, make_person(session, "alice", "annotator"), project)
-    assert (leases.claim(session, alice) is not None) is handed_out
+    assert leases.claim(session, alice) is not None
 
 
 def test_a_withdrawn_comparison_is_taken_off_the_desk(session: Session) -> None:
@@ -219,3 +215,15 @@ def test_only_annotators_of_the_project_find_their_own_assignment(session: Sessi
     session.add(Membership(project_id=project.id, user_id=person.id, roles=["annotator"]))
     session.flush()
     assert leases.find(session, person, mine.id)[1] is mine
+
+
+@pytest.mark.parametrize("way", ["/sign-out", "/me/sign-out-everywhere"])
+def test_signing_out_gives_back_what_one_holds(client: TestClient, session: Session, way: str) -> None:
+    project = make_project(session)
+    make_comparison(session, project)
+    person = make_person(session, "alice", "annotator")
+    held = leases.claim(session, access_of(session, person, project))
+    assert held is not None
+    assert browse_as(client, session, person).post(way).status_code == 303
+    session.refresh(held)
+    assert held.status == "released"

@@ -12,8 +12,8 @@ from app.accounts.access import Access, find_project
 from app.database import open_session
 from app.errors import DomainError, Gone
 from app.labeling import answers, leases
-from app.models import Answer, Assignment, Comparison, User
-from tests.labeling.pairs import LEFT, SKIP, make_comparisons
+from app.models import ORDINARY, Answer, Assignment, Comparison, Project, User
+from tests.labeling.pairs import LEFT, SKIP, make_comparisons, make_golds
 from tests.people import make_person, make_project
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -72,6 +72,31 @@ def test_sixteen_people_label_until_nothing_is_left(overlap: int) -> None:
     assert set(per_comparison.values()) == {overlap}
     assert len(per_comparison) == 40
     assert (answered, statuses, leased) == (40 * overlap, {"complete"}, 0)
+
+
+def test_overlap_is_exact_while_gold_and_own_pairs_slip_in() -> None:
+    people = prepare(8, 30, 2)
+    with open_session() as session:
+        project = session.scalars(select(Project)).one()
+        project.labeling = {"gold": 25, "own_repeats": 25}
+        make_golds(session, project, 10)
+
+    def label_until_done(person: int) -> int:
+        done = 0
+        while (held := in_transaction(person, lambda session, access: _id(leases.claim(session, access)))) is not None:
+            in_transaction(person, _answer(int(str(held))))
+            done += 1
+        return done
+
+    done = sum(int(str(n)) for n in all_at_once(label_until_done, people))
+    with open_session() as session:
+        per_comparison = Counter(session.scalars(select(Answer.comparison_id).where(~Answer.measures)))
+        twice = select(Answer.comparison_id, Answer.user_id).group_by(Answer.comparison_id, Answer.user_id)
+        assert session.execute(twice.having(func.count() > 1)).all() == []
+        assert session.scalar(select(func.count()).select_from(Answer)) == done
+        ordinary = set(session.scalars(select(Comparison.id).where(ORDINARY, Comparison.status == "complete")))
+    assert per_comparison == dict.fromkeys(ordinary, 2)
+    assert len(ordinary) == 30
 
 
 def test_one_comparison_is_claimed_by_exactly_as_many_as_it_asks() -> None:

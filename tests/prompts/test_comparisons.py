@@ -156,3 +156,25 @@ def test_its_prompts_are_never_sampled_and_nothing_retrains(session: Session, pr
     session.flush()
     comparisons.add(session, project, brought({"prompt": "Why?", "chosen": "x", "rejected": "y"}))
     assert session.scalars(select(Run)).all() == []
+
+
+def test_gold_with_an_answer_becomes_a_gold_comparison_and_without_one_is_refused(
+    session: Session, project: Project
+) -> None:
+    result = comparisons.add(
+        session,
+        project,
+        brought(
+            {"prompt": "Name a metal.", "chosen": "Iron.", "rejected": "Wood.", "gold": True},
+            {"prompt": "Name a stone.", "responses": ["Flint.", "Slate."], "preferred": "tie", "gold": True},
+            {"prompt": "Name a tree.", "responses": ["Oak.", "Elm."], "gold": True},
+            {"prompt": "Name a fish.", "chosen": "Cod.", "rejected": "Rose.", "gold": "yes"},
+        ),
+    )
+    assert (result.added, len(result.rejected)) == (2, 2)
+    found = session.scalars(select(Comparison).order_by(Comparison.id)).all()
+    assert [(each.purpose, each.status, each.expected_verdict, each.expected_preferred) for each in found] == [
+        ("gold", "waiting", "preferred", "a"),
+        ("gold", "waiting", "tie", None),
+    ]
+    assert session.scalar(select(Answer)) is None, "nobody answered them"

@@ -1,12 +1,15 @@
 """Where people disagree an admin decides: with an answer of their own, and nobody's answer is changed."""
 
 import re
+from collections import Counter
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.datasets import snapshots
+from app.datasets.filters import Filters
 from app.models import Answer, Assignment, Comparison, Project, User
 from app.quality.given import by_comparison, consensus, newest
 from tests.labeling.pairs import make_comparison, make_comparisons
@@ -72,6 +75,16 @@ def test_an_admins_answer_decides_and_changes_nobody_elses(
     assert after[:-1] == before
     assert consensus(by_comparison(newest(session, project))[split.id]) == right
     assert "Nothing to decide" in browser.get(QUEUE).text
+
+
+def test_for_training_the_decision_is_one_more_answer(
+    client: TestClient, session: Session, project: Project, split: Comparison, bob: User
+) -> None:
+    browse_as(client, session, bob).post(address(split), data={"choice": "left-2"})
+    sided = decided(session, split).preferred
+    (batch,) = snapshots.taken_rows(snapshots.take(session, project, Filters()))
+    # Two thirds against one, not the one that decides alone.
+    assert Counter(batch["preferred"].to_pylist()) == {sided: 2, "b" if sided == "a" else "a": 1}
 
 
 def test_the_sides_stay_as_they_were_opened(
