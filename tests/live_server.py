@@ -1,5 +1,10 @@
 """The web application on a port of its own, and what its live pages send."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -45,3 +50,23 @@ def stream(url: str, headers: dict[str, str]) -> Iterator[Iterator[tuple[str, st
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"].startswith("text/event-stream")
         yield events(answer.iter_lines())
+
+
+class Server:
+    """The web application on one port, in a process that can be killed and started again."""
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        # The settings of this test's database are in the environment, which the process inherits.
+        command = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(self.port), "--log-level", "critical"]
+        return subprocess.Popen(command, env=dict(os.environ))
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()

@@ -18,6 +18,8 @@ from app.accounts import sessions
 from app.accounts.access import COOKIE
 from app.database import open_session
 from app.models import User
+from tests.labeling.pairs import make_comparisons
+from tests.people import make_person, make_project
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -48,7 +50,7 @@ def server_url(migrated: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not _answers(f"{url}/healthz"):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
@@ -88,6 +90,7 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     browser.close()
 
 
+Desk = Callable[..., User]
 Open = Callable[..., Page]
 SignIn = Callable[[Page, User], None]
 
@@ -105,6 +108,20 @@ def sign_in(server_url: str, database: None) -> SignIn:
 
 
 @pytest.fixture
+def garden(database: None) -> Desk:
+    """Makes the project with so many pairs and a labelling policy, and gives Alice who labels there."""
+
+    def make(pairs: int, **policy: object) -> User:
+        with open_session() as session:
+            project = make_project(session)
+            project.labeling = policy
+            make_comparisons(session, project, pairs)
+            return make_person(session, "alice", "annotator")
+
+    return make
+
+
+@pytest.fixture
 def open_page(browser: Browser, server_url: str, database: None) -> Iterator[Open]:
     """Opens pages, each a browser of its own with Playwright's options for a context; fails on whatever one complains.
 
@@ -114,7 +131,7 @@ def open_page(browser: Browser, server_url: str, database: None) -> Iterator[Ope
     contexts = []
 
     def open_one(**options: object) -> Page:
-        context = browser.new_context(base_url=server_url, **options)  # type: ignore[arg-type]
+        context = browser.new_context(**{"base_url": server_url, **options})  # type: ignore[arg-type]
         contexts.append(context)
         context.set_default_timeout(10_000)
         page = context.new_page()

@@ -1,11 +1,6 @@
 """Thirty-two clients label over HTTP while the server is killed again and again: no answer is lost, none is twice."""
 
-import os
 import random
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -19,31 +14,12 @@ from sqlalchemy import func, select
 from app.database import open_session
 from app.models import Answer, Assignment, Comparison
 from tests.labeling.pairs import make_comparisons
+from tests.live_server import Server
 from tests.people import bearer, make_person, make_project
 
 CLIENTS, COMPARISONS, OVERLAP, KILLS = 32, 40, 3, 2
 PATIENCE = 300.0
 """Seconds within which all of it must be done, restarts included."""
-
-
-class Server:
-    """The web application on one port, in a process that can be killed and started again."""
-
-    def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.process = self.start()
-
-    def start(self) -> subprocess.Popen[bytes]:
-        # The settings of this test's database are in the environment, which the process inherits.
-        command = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(self.port), "--log-level", "critical"]
-        return subprocess.Popen(command, env=dict(os.environ))
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
 
 
 @pytest.fixture
