@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from bench.figures import Figure, table
 
-CLAIMS = ("claim", "exports", "live_head", "first_loop")
+CLAIMS = ("claim", "labels", "next_pair", "lists", "imports", "exports", "live_head", "first_loop")
 """Modules of this package; each has `measure() -> list[Figure]`."""
 
 
