@@ -177,12 +177,6 @@ def newest(session: Session, project: Project, before: int | None = None, limit:
     return list(session.scalars(query.order_by(Export.id.desc()).limit(limit)))
 
 
-def of_snapshot(session: Session, snapshot: Snapshot) -> list[Export]:
-    """The exports that were made from a snapshot, newest first."""
-    query = select(Export).options(joinedload(Export.run)).where(Export.snapshot_id == snapshot.id)
-    return list(session.scalars(query.order_by(Export.id.desc())))
-
-
 def cancel(session: Session, export: Export) -> None:
     """Ask the worker to stop, or end the run at once where none began; a finished one stays as it is."""
     run = session.get_one(Run, export.run_id, with_for_update=True, populate_existing=True)

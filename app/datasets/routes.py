@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts.access import AdminOf, Person, page_context
 from app.database import Transaction
-from app.datasets import downloads, exports, previews, snapshots
+from app.datasets import changes, downloads, exports, lineage, previews, rules, snapshots
 from app.datasets.filters import SOURCES, Filters
-from app.datasets.formats import format_of, names
+from app.datasets.formats import FORMATS, format_of, names
 from app.datasets.layouts import LAYOUTS
 from app.datasets.votes import PER
 from app.errors import BadInput
@@ -24,19 +24,42 @@ PAGE = 30
 
 
 class Choice(BaseModel):
-    """The form of the exports page; nothing ticked means everything."""
+    """The form of the exports page; nothing ticked and nothing written means everything."""
 
     layout: str = "preference"
     format: str = "jsonl"
+    compression: str = ""
+    per: str = "answer"
     simulated: bool = False
     since: str = ""
     until: str = ""
     purposes: list[str] = []
     sources: list[str] = []
+    annotators: list[str] = []
+    checkpoints: list[str] = []
+    tags: str = ""
+    agreement: str = ""
+    strength: str = ""
 
     def filters(self) -> Filters:
-        chosen = self.model_dump(include={"simulated", "since", "until"})
-        return Filters.from_json({**chosen, "purposes": self.purposes or None, "sources": self.sources or None})
+        """Raises BadInput with a sentence."""
+        chosen = self.model_dump(include={"simulated", "since", "until", "strength"})
+        lists = {name: getattr(self, name) or None for name in ("purposes", "sources", "annotators", "checkpoints")}
+        tags = [tag.strip() for tag in self.tags.split(",") if tag.strip()]
+        agreement = self.agreement and _percent(self.agreement)
+        return Filters.from_json({**chosen, **lists, "tags": tags or None, "agreement": agreement})
+
+    def file(self) -> str:
+        """The format with its compression; those that compress by themselves have none to choose."""
+        can = self.format in FORMATS and self.compression in FORMATS[self.format].compressions
+        return f"{self.format}.{self.compression}" if can and self.compression else self.format
+
+
+def _percent(text: str) -> float | str:
+    try:
+        return float(text) / 100
+    except ValueError:
+        return text
 
 
 class Look(Choice):
@@ -50,8 +73,8 @@ def exports_page(request: Request, access: AdminOf, session: Transaction, look: 
     """Three steps on one page: what, real rows of it, go; below, the earlier exports with their progress."""
     problem, shown = "", None
     try:
-        exports.check_names(look.layout, look.format)
-        shown = previews.preview(session, access.project, look.layout, look.filters())
+        exports.check_names(look.layout, look.file(), look.per)
+        shown = previews.preview(session, access.project, look.layout, look.filters(), look.per)
     except BadInput as refused:
         problem = refused.message
     values = {**page_context(access, "exports"), "look": look, "problem": problem, "preview": shown}
@@ -60,8 +83,12 @@ def exports_page(request: Request, access: AdminOf, session: Transaction, look: 
         return page(request, "datasets/_preview.html", values)
     found = exports.newest(session, access.project, look.cursor, PAGE + 1)
     values |= {
+        "layouts": LAYOUTS,
+        "formats": FORMATS,
         "purposes": PURPOSES,
         "sources": SOURCES,
+        "annotators": sorted(rules.people_of(session, access.project)),
+        "checkpoints": lineage.writers_of(session, access.project),
         "exports": found[:PAGE],
         "finished": FINISHED,
         "next": found[PAGE - 1].id if len(found) > PAGE else None,
@@ -72,7 +99,7 @@ def exports_page(request: Request, access: AdminOf, session: Transaction, look: 
 @pages.post("/exports")
 def make_export(access: AdminOf, session: Transaction, choice: Annotated[Choice, Form()]) -> Response:
     """Begin an export and go back to the page, where its progress is."""
-    export = exports.request(session, access, choice.layout, choice.format, choice.filters())
+    export = exports.request(session, access, choice.layout, choice.file(), choice.filters(), choice.per)
     return RedirectResponse(f"/projects/{access.project.slug}/exports#export-{export.id}", 303)
 
 
@@ -93,15 +120,45 @@ def cancel_export(access: AdminOf, session: Transaction, export_id: str) -> Resp
     return RedirectResponse(f"/projects/{access.project.slug}/exports#export-{export.id}", 303)
 
 
+@pages.get("/snapshots")
+def snapshots_page(
+    request: Request, access: AdminOf, session: Transaction, cursor: Annotated[int | None, Query(ge=1)] = None
+) -> Response:
+    """Every snapshot, newest first, each beside the one before it; two of them can be picked and compared."""
+    found = snapshots.newest(session, access.project, cursor, PAGE + 1)
+    values = {
+        **page_context(access, "exports"),
+        "snapshots": found[:PAGE],
+        "next": found[PAGE - 1].id if len(found) > PAGE else None,
+    }
+    return page(request, "datasets/snapshots.html", values)
+
+
+@pages.get("/snapshots/changes")
+def changes_page(request: Request, access: AdminOf, session: Transaction, old: str = "", new: str = "") -> Response:
+    """Two snapshots side by side."""
+    sides = [snapshots.find(session, access.project, sha256) for sha256 in (old, new)]
+    before, after = sorted(sides, key=lambda one: one.id)
+    values = {
+        **page_context(access, "exports"),
+        "before": before,
+        "after": after,
+        "changes": changes.between(session, before, after),
+    }
+    return page(request, "datasets/changes.html", values)
+
+
 @pages.get("/snapshots/{sha256}")
 def snapshot_page(request: Request, access: AdminOf, session: Transaction, sha256: str) -> Response:
-    """What a snapshot holds, what it left out and why, and the hashes of its files."""
+    """What a snapshot holds, what it left out and why, the hashes of its files, and who read it."""
     snapshot = snapshots.find(session, access.project, sha256)
     values = {
         **page_context(access, "exports"),
         "snapshot": snapshot,
         "card": snapshot.manifest,
-        "exports": exports.of_snapshot(session, snapshot),
+        "exports": lineage.exports_of(session, snapshot),
+        "runs": lineage.runs_of(session, snapshot),
+        "checkpoints": lineage.checkpoints_of(session, snapshot),
     }
     return page(request, "datasets/snapshot.html", values)
 
@@ -168,3 +225,23 @@ def export_manifest(person: Person, session: Transaction, export_id: str) -> dic
     export = exports.find(session, person, export_id)
     exports.finished(export)
     return export.manifest
+
+
+@api.get("/projects/{slug}/snapshots")
+def list_snapshots(
+    access: AdminOf,
+    session: Transaction,
+    cursor: Annotated[int | None, Query(ge=1)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = PAGE,
+) -> dict[str, Any]:
+    """The project's snapshots, newest first, each with its manifest."""
+    found = snapshots.newest(session, access.project, cursor, limit + 1)
+    more = str(found[limit - 1].id) if len(found) > limit else None
+    return {"items": [snapshots.as_json(snapshot) for snapshot in found[:limit]], "next": more}
+
+
+@api.get("/projects/{slug}/snapshots/{sha256}/changes")
+def read_changes(access: AdminOf, session: Transaction, sha256: str, since: str) -> dict[str, Any]:
+    """What became of the answers since another snapshot: added, removed, revised, and counts of both, old one first."""
+    new, old = (snapshots.find(session, access.project, one) for one in (sha256, since))
+    return changes.between(session, old, new)

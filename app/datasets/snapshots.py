@@ -22,7 +22,7 @@ import pyarrow as pa
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from app.datasets import answer_table, artifacts, rules
+from app.datasets import answer_table, artifacts, changes, rules
 from app.datasets.filters import Filters
 from app.datasets.pseudonyms import pseudonym
 from app.errors import DomainError, NotFound
@@ -71,10 +71,15 @@ def take(
     if known is not None:
         known.url = url
         return known
+    last = next(iter(newest(session, project, limit=1)), None)
     snapshot = Snapshot(project_id=project.id, sha256=sha256, url=url, manifest=card)
     session.add(snapshot)
     session.flush()
     _hold(session, snapshot, counts)
+    if last is not None:
+        since = {"snapshot": last.sha256, **changes.counted(session, last, snapshot)}
+        snapshot.manifest = {**card, "since_last": since}
+        write_card(snapshot)
     return snapshot
 
 
@@ -119,13 +124,17 @@ def find(session: Session, project: Project, sha256: str) -> Snapshot:
     return found
 
 
-def newest(session: Session, project: Project, limit: int = 20) -> list[Snapshot]:
-    """The project's newest snapshots."""
-    return list(
-        session.scalars(
-            select(Snapshot).where(Snapshot.project_id == project.id).order_by(Snapshot.id.desc()).limit(limit)
-        )
-    )
+def newest(session: Session, project: Project, before: int | None = None, limit: int = 30) -> list[Snapshot]:
+    """A project's snapshots, newest first, older than the snapshot `before`."""
+    query = select(Snapshot).where(Snapshot.project_id == project.id)
+    if before is not None:
+        query = query.where(Snapshot.id < before)
+    return list(session.scalars(query.order_by(Snapshot.id.desc()).limit(limit)))
+
+
+def as_json(snapshot: Snapshot) -> dict[str, Any]:
+    """The snapshot as programs read it: its manifest, and when it was taken first."""
+    return {"sha256": snapshot.sha256, "created": snapshot.created_at.isoformat(), "manifest": snapshot.manifest}
 
 
 def _manifest_bytes(files: dict[str, dict[str, Any]]) -> bytes:

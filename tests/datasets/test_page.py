@@ -8,6 +8,8 @@ from sqlalchemy.orm import Session
 
 from app.datasets import snapshots
 from app.datasets.filters import Filters
+from app.datasets.formats import FORMATS
+from app.datasets.layouts import LAYOUTS
 from app.models import Export, Run
 from tests.datasets.scene import Scene
 from tests.people import browse_as, make_person, make_project
@@ -129,3 +131,31 @@ def test_only_admins_see_exports_and_snapshots(client: TestClient, session: Sess
     for path in (PAGE, f"{PAGE}/1", f"/projects/garden/snapshots/{sha256}"):
         assert alice.get(path).status_code == 403
     assert alice.post(PAGE, data={}).status_code == 403
+
+
+def test_every_layout_and_format_is_offered_and_kept_in_the_form(browser: TestClient, session: Session) -> None:
+    form = {
+        "layout": "kto",
+        "format": "csv",
+        "compression": "gz",
+        "agreement": "60",
+        "tags": "law, ko",
+        "strength": "2",
+    }
+    page = browser.get(PAGE, params=form).text
+    for name in [*LAYOUTS, *FORMATS]:
+        assert f'value="{name}"' in page
+    assert re.search(r'value="kto" checked', page)
+    assert 'value="law, ko"' in page
+    assert browser.post(PAGE, data=form).status_code == 303
+    export = session.query(Export).one()
+    assert (export.layout, export.format, export.per) == ("kto", "csv.gz", "answer")
+    assert export.filters == {"simulated": False, "tags": ["law", "ko"], "agreement": 0.6, "strength": 2}
+
+
+def test_rows_per_comparison_are_previewed(browser: TestClient) -> None:
+    shown = text_of(browser.get(PAGE, params={"per": "comparison"}).text)
+    assert "The file would have 3 rows, from 5 answers." in shown
+    assert "share" in shown
+    refused = browser.get(PAGE, params={"per": "comparison", "layout": "raw"})
+    assert "has no rows per comparison" in refused.text
