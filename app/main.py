@@ -19,6 +19,7 @@ from app.live_head import routes as live_head
 from app.projects import routes as projects
 from app.prompts import routes as prompts
 from app.quality import routes as quality
+from app.reference import pages as reference
 from app.runs import live
 from app.runs import routes as runs
 from app.templating import ROOT
@@ -47,6 +48,7 @@ def create_app() -> FastAPI:
         app.include_router(room.pages, include_in_schema=False)
         app.include_router(room.api)
     app.include_router(health)
+    app.include_router(reference, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=ROOT / "static"), name="static")
     app.add_middleware(SpeakTheirLanguage)
     app.add_middleware(WebSecurity)
