@@ -17,7 +17,10 @@ HERE = Path(__file__).resolve().parent
 KEYWORDS = DEFAULT_KEYWORDS | {"N_": None}
 OPTIONS = {"trimmed": "true", "newstyle_gettext": "true", "silent": "false"}
 """Of templates, as app/templating.py sets them."""
-SPOKEN_DATA = {"app/runs/hyper.py": {"_number": (2,), "_choice": (2,)}, "app/datasets/filters.py": {"Rule": (2,)}}
+SPOKEN_DATA = {
+    "app/runs/hyper.py": {"_number": (2,), "_choice": (2,)},
+    "app/datasets/rules.py": {"Rule": (2,), "leave_out": (2,)},
+}
 """Sentences that programs read as well, as arguments of these calls; pages translate them where they show them."""
 
 

@@ -11,11 +11,11 @@ from app.datasets.columns import Beside, Rows
 from app.languages import N_
 
 WHY_NOT = {
-    "preferred": "These prefer one response.",
-    "tie": "These say that both responses are about the same.",
-    "both_bad": "These say that both responses are bad.",
-    "skipped": "These were skipped.",
-    "cannot_judge": "The annotator could not judge these.",
+    "preferred": N_("These prefer one response."),
+    "tie": N_("These say that both responses are about the same."),
+    "both_bad": N_("These say that both responses are bad."),
+    "skipped": N_("These were skipped."),
+    "cannot_judge": N_("The annotator could not judge these."),
 }
 """Why answers with this verdict have no row, where they have none."""
 

@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from app.datasets.columns import VOTES, Beside, Rows
+from app.languages import N_
 from app.models import DECISIVE
 
 EACH, COMPARISON = "answer", "comparison"
 PER = (EACH, COMPARISON)
 COLUMNS = ["answer", "comparison", "verdict", "preferred", "strength"]
 DRAWN = "drawn"
-WHY_DRAWN = "No side has more votes in their comparisons."
+WHY_DRAWN = N_("No side has more votes in their comparisons.")
 KINDS = ("a", "b", "tie", "both_bad")
 
 
