@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session, joinedload
 
+from app.accounts import audit
 from app.accounts.access import Access, may
 from app.checkpoints import sizes
 from app.errors import BadInput, Conflict, NotFound
@@ -87,6 +88,7 @@ def promote(session: Session, access: Access | None, checkpoint: Checkpoint, run
     if checkpoint.removed_at is not None:
         raise Conflict(_("The files of this checkpoint were cleaned up, so it cannot be used any more."))
     if checkpoint.status != "promoted":
+        _told(session, "promoted", access, checkpoint)
         _put_in_front(session, access, checkpoint.project_id, checkpoint.kind, checkpoint, run)
     return checkpoint
 
@@ -95,6 +97,8 @@ def retire(session: Session, access: Access, checkpoint: Checkpoint) -> Checkpoi
     """Take a checkpoint out of use; after a promoted policy the base model answers again. Twice is the same as once."""
     one_at_a_time(session, checkpoint.project_id)
     session.refresh(checkpoint)
+    if checkpoint.status != "retired":
+        _told(session, "retired", access, checkpoint)
     if checkpoint.status == "promoted":
         _put_in_front(session, access, checkpoint.project_id, checkpoint.kind, None, None)
     checkpoint.status = "retired"
@@ -109,6 +113,8 @@ def roll_back(session: Session, access: Access, kind: str) -> Checkpoint | None:
         raise Conflict(_("Nothing was promoted here yet, so there is nothing to go back to."))
     before = session.get(Checkpoint, last.previous_id) if last.previous_id else None
     if before is None or before.status != "promoted":
+        to = before.id if before else None
+        audit.record(session, "rolled_back", by=access.person, project=access.project, kind=kind, to=to)
         _put_in_front(session, access, access.project.id, kind, before, None)
     return before
 
@@ -165,6 +171,12 @@ def as_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "bytes": checkpoint.bytes,
         "removed": checkpoint.removed_at.isoformat() if checkpoint.removed_at else None,
     }
+
+
+def _told(session: Session, action: str, access: Access | None, checkpoint: Checkpoint) -> None:
+    person = access.person if access else None
+    project, kind = checkpoint.project_id, checkpoint.kind
+    audit.record(session, action, by=person, project=project, checkpoint=checkpoint.id, kind=kind)
 
 
 def one_at_a_time(session: Session, project_id: int) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, joinedload
 
+from app.accounts import audit
 from app.accounts.access import Access, may
 from app.database import open_session
 from app.datasets import artifacts, snapshots, votes
@@ -43,6 +44,7 @@ def request(
     session.add(run)
     session.flush()
     export = _of_run(session, run)
+    audit.record(session, "export_started", project=access.project, export=export.id, wanted=run.params)
     enqueue(session, "export", run_id=run.id)
     return export
 
@@ -182,6 +184,7 @@ def cancel(session: Session, export: Export) -> None:
     run = session.get_one(Run, export.run_id, with_for_update=True, populate_existing=True)
     if run.status in FINISHED:
         return
+    audit.record(session, "export_cancelled", project=export.project_id, export=export.id)
     run.cancel_requested_at = run.cancel_requested_at or now()
     run.message = "Is being cancelled."
     if run.status == "queued":

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.accounts import audit
 from app.accounts.access import AdminOf, Person, page_context
 from app.database import Transaction
 from app.datasets import changes, downloads, exports, lineage, previews, rules, snapshots
@@ -210,7 +211,11 @@ def read_export(person: Person, session: Transaction, export_id: str) -> dict[st
 @api.head("/exports/{export_id}/file", response_class=Response, include_in_schema=False)
 def export_file(request: Request, person: Person, session: Transaction, export_id: str) -> Response:
     """The bare data; resumable (Range), its entity tag is the file's SHA-256."""
-    return downloads.send(request, _stored(exports.find(session, person, export_id)))
+    export = exports.find(session, person, export_id)
+    stored = _stored(export)
+    if request.method == "GET" and "range" not in request.headers:
+        audit.record(session, "downloaded", project=export.project_id, export=export.id)
+    return downloads.send(request, stored)
 
 
 def _stored(export: Export) -> downloads.StoredFile:

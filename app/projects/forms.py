@@ -4,10 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from sqlalchemy.orm import Session
+
 from app.errors import BadInput
 from app.languages import N_, _
 from app.models import Project
 from app.models.policies import Gates, Keeping, Labeling, Retraining, Sampling, Serving
+from app.projects import guidelines
 from app.projects.schemas import ProjectChanges
 from app.settings import settings
 
@@ -94,6 +97,18 @@ def _as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else ""
     return "" if value is None else str(value)
+
+
+def as_copied(session: Session, project: Project) -> dict[str, str]:
+    """What the form for a new project shows of the one that it is to be like; the other settings come along."""
+    text = guidelines.current(session, project)
+    return {
+        "like": project.slug,
+        "name": _("Copy of {name}").format(name=project.name),
+        "base_model": project.base_model,
+        "guidelines": text.text if text else "",
+        "labels_per_comparison": str(project.labels_per_comparison),
+    }
 
 
 def changes_from(form: Mapping[str, str]) -> ProjectChanges:

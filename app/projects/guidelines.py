@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
+from app.accounts import audit
 from app.errors import BadInput, NotFound
 from app.languages import _
 from app.models import GuidelineVersion, Project, User
@@ -77,4 +78,5 @@ def write(session: Session, project: Project, text: str, by: User | None) -> Gui
     )
     session.add(version)
     session.flush()
+    audit.record(session, "guidelines_written", project=project, version=version.version)
     return version

@@ -9,7 +9,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app import engine
-from app.accounts.access import is_visible_to, roles_in
+from app.accounts import audit
+from app.accounts.access import find_project, is_visible_to, roles_in
 from app.errors import BadInput, Conflict
 from app.languages import N_, _
 from app.models import ORDINARY, Comparison, Project, User, now
@@ -33,7 +34,13 @@ FIXED_BASE = N_(
 
 
 def create(session: Session, person: User | None, new: NewProject) -> Project:
-    """Make a project; BadInput where a setting cannot be used or no engine serves the base model."""
+    """Make a project; BadInput where a setting cannot be used or no engine serves the base model.
+
+    What is not given comes from the project that it is to be `like`, of which the person must be an admin; its data
+    and its members stay there.
+    """
+    if new.like is not None and person is not None:
+        new = _like(session, find_project(session, person, new.like, "admin").project, new)
     engine.url_for(new.base_model)
     project = Project(
         name=_checked_name(new.name),
@@ -43,6 +50,7 @@ def create(session: Session, person: User | None, new: NewProject) -> Project:
         **{name: _merged({}, getattr(new, name), name) for name in POLICIES},
     )
     _add_with_slug(session, project)
+    audit.record(session, "project_made", project=project, slug=project.slug, like=new.like)
     guidelines.write(session, project, new.guidelines, person)
     if new.restricted and person is not None:
         members.let_in(session, project, person, {"admin", *person.roles})
@@ -63,6 +71,7 @@ def change(session: Session, person: User, project: Project, changes: ProjectCha
     policies = {name: _merged(getattr(project, name), sent[name], name) for name in POLICIES if name in sent}
     if changes.guidelines is not None:
         guidelines.write(session, project, changes.guidelines, person)
+    before = _settings_of(project)
     chosen_before = Labeling.from_json(project.labeling).order == "uncertain"
     project.name = name
     for policy, chosen in policies.items():
@@ -74,10 +83,35 @@ def change(session: Session, person: User, project: Project, changes: ProjectCha
         _complete_what_is_enough(session, project)
     if changes.restricted is not None:
         _restrict(session, person, project, changes.restricted)
-    if changes.archived is not None:
-        project.archived_at = (project.archived_at or now()) if changes.archived else None
+    if changes.archived is not None and changes.archived != (project.archived_at is not None):
+        project.archived_at = now() if changes.archived else None
+        audit.record(session, "project_archived" if changes.archived else "project_restored", project=project)
+    after = _settings_of(project)
+    if changed := {name: [before[name], after[name]] for name in after if before[name] != after[name]}:
+        audit.record(session, "project_changed", project=project, changes=changed)
     session.flush()
     return project
+
+
+def _settings_of(project: Project) -> dict[str, Any]:
+    """Every setting in force by its name, such as `sampling.top_p`: what the audit log compares."""
+    shown = {name: getattr(project, name) for name in ("name", "labels_per_comparison", "restricted")}
+    for name, policy in POLICIES.items():
+        settings = policy.from_json(getattr(project, name)).to_json()
+        shown |= {f"{name}.{setting}": value for setting, value in settings.items()}
+    return shown
+
+
+def _like(session: Session, model: Project, new: NewProject) -> NewProject:
+    text = guidelines.current(session, model)
+    settings = {
+        "base_model": model.base_model,
+        "guidelines": text.text if text else "",
+        "labels_per_comparison": model.labels_per_comparison,
+        "restricted": model.restricted,
+        **{name: getattr(model, name) for name in POLICIES},
+    }
+    return new.model_copy(update={name: value for name, value in settings.items() if name not in new.model_fields_set})
 
 
 def listed(session: Session, person: User, before: int | None, limit: int) -> list[Project]:

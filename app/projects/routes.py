@@ -8,11 +8,14 @@ from fastapi.responses import RedirectResponse, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.orm import Session
 
-from app.accounts.access import Access, Admin, AdminOf, MemberOf, Person, page_context, visible_projects
+from app.accounts.access import Access, Admin, AdminOf, MemberOf, Person, find_project, page_context
 from app.database import Transaction
 from app.errors import BadInput
+from app.lists import Asked
 from app.projects import guidelines, projects, standing
-from app.projects.forms import EVERY, LABELS, number, served_bases
+from app.projects.forms import EVERY, LABELS, as_copied, number, served_bases
+from app.projects.member_pages import api as member_api
+from app.projects.member_pages import pages as member_pages
 from app.projects.schemas import NewProject, ProjectChanges, ProjectList, ShownProject
 from app.projects.settings_page import pages as settings_pages
 from app.runs import live_page, loop
@@ -26,15 +29,17 @@ Text = Annotated[str, Form()]
 
 
 @pages.get("")
-def projects_page(request: Request, session: Transaction, person: Person) -> Response:
-    lines = standing.lines(session, visible_projects(session, person))
-    return page(request, "projects/projects.html", {"lines": lines})
+def projects_page(request: Request, session: Transaction, person: Person, asked: Annotated[Asked, Query()]) -> Response:
+    return page(request, "projects/projects.html", {"listing": standing.listed(session, person, asked)})
 
 
 @pages.get("/new")
-def new_project_page(request: Request, admin: Admin) -> Response:
+def new_project_page(request: Request, session: Transaction, admin: Admin, like: str = "") -> Response:
     usual = {"base_model": settings.base_model, "labels_per_comparison": "1", "every": "200"}
-    return _new(request, {"name": "", "guidelines": ""} | usual)
+    typed = {"name": "", "guidelines": "", "like": ""} | usual
+    if like:
+        typed |= as_copied(session, find_project(session, admin, like, "admin").project)
+    return _new(request, typed)
 
 
 def _new(request: Request, typed: dict[str, str], problem: str = "", status: int = 200) -> Response:
@@ -52,8 +57,10 @@ def create_project(
     guidelines: Text = "",
     labels_per_comparison: Text = "1",
     every: Text = "",
+    like: Text = "",
 ) -> Response:
     typed = {
+        "like": like,
         "name": name,
         "base_model": base_model,
         "guidelines": guidelines,
@@ -67,7 +74,7 @@ def create_project(
             base_model=base_model,
             guidelines=guidelines,
             labels_per_comparison=1 if labels is None else labels,
-            retraining={"every": number(every, int, EVERY)},
+            **({"like": like} if like else {"retraining": {"every": number(every, int, EVERY)}}),
         )
         project = projects.create(session, admin, new)
     except BadInput as problem:
@@ -76,6 +83,7 @@ def create_project(
 
 
 pages.include_router(settings_pages)
+pages.include_router(member_pages)
 
 
 @pages.get("/{slug}")
@@ -173,3 +181,6 @@ def change(changes: ProjectChanges, session: Transaction, access: AdminOf) -> Sh
     """Change what is sent and nothing else; `archived` puts a project away or brings it back."""
     project = projects.change(session, access.person, access.project, changes)
     return ShownProject.of(project, guidelines.current(session, project))
+
+
+api.include_router(member_api)

@@ -11,7 +11,10 @@ from app.settings import settings
 
 
 class NewProject(BaseModel):
-    """Everything but the name has a default; without `retraining` nothing trains by itself."""
+    """Everything but the name has a default; without `retraining` nothing trains by itself.
+
+    `like`: the slug of a project whose settings and guidelines hold instead of the defaults.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -26,6 +29,7 @@ class NewProject(BaseModel):
     serving: dict[str, Any] | None = None
     keeping: dict[str, Any] | None = None
     restricted: bool = False
+    like: str | None = None
 
 
 class ProjectChanges(BaseModel):
@@ -88,6 +92,32 @@ class ShownProject(BaseModel):
             archived=project.archived_at is not None,
             created=project.created_at,
         )
+
+
+class MemberRoles(BaseModel):
+    """Somebody who has an account here, and the roles that they are to hold in the project."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    email: str
+    roles: list[str]
+
+
+class ShownMember(BaseModel):
+    """A member; `roles` are those in this project."""
+
+    person: str
+    email: str | None
+    name: str
+    roles: list[str]
+    deactivated: bool
+
+
+class MemberList(BaseModel):
+    """By name; `next` is the cursor of the next page."""
+
+    items: list[ShownMember]
+    next: str | None
 
 
 class ProjectList(BaseModel):

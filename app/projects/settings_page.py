@@ -1,4 +1,4 @@
-"""The admins' page of a project: its settings, its members, and putting it away."""
+"""The admins' page of a project: its settings, and putting it away."""
 
 from typing import Annotated, Any
 
@@ -6,22 +6,17 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel
 
-from app.accounts import people
 from app.accounts.access import AdminOf, page_context
 from app.database import Transaction
-from app.errors import BadInput, Conflict
+from app.errors import BadInput
 from app.labeling import golds
-from app.models import ROLES
 from app.models.policies import Gates, Keeping, Labeling, Retraining, Sampling, Serving
-from app.projects import members, projects
+from app.projects import projects
 from app.projects.forms import as_typed, changes_from
 from app.projects.schemas import ProjectChanges
 from app.templating import page
 
 pages = APIRouter(prefix="/{slug}")
-
-Text = Annotated[str, Form()]
-Roles = Annotated[list[str], Form(default_factory=list)]
 
 
 class Typed(BaseModel):
@@ -70,13 +65,8 @@ def _settings(request: Request, session: Transaction, access: AdminOf, status: i
         "defaults": _defaults(),
         "golds": golds.count(session, access.project),
         "policy": Labeling.from_json(access.project.labeling),
-        "members": members.listed(session, access.project),
-        "all_roles": ROLES,
         "saved": False,
         "problem": "",
-        "member_problem": "",
-        "email": "",
-        "chosen": ["annotator"],
     }
     return page(request, "projects/settings.html", page_context(access, "settings") | shown | values, status=status)
 
@@ -100,30 +90,6 @@ def change_settings(
     except BadInput as problem:
         return _settings(request, session, access, problem.status, typed=typed.model_dump(), problem=problem.message)
     return RedirectResponse(f"/projects/{access.project.slug}/settings?saved=true", 303)
-
-
-@pages.post("/members")
-def let_in(request: Request, session: Transaction, access: AdminOf, roles: Roles, email: Text = "") -> Response:
-    try:
-        members.let_in(session, access.project, people.by_email(session, email), roles)
-    except (BadInput, Conflict) as problem:
-        return _settings(
-            request, session, access, problem.status, member_problem=problem.message, email=email, chosen=roles
-        )
-    return _back_to_members(access)
-
-
-@pages.post("/members/{person_id}/remove")
-def remove(person_id: int, request: Request, session: Transaction, access: AdminOf) -> Response:
-    try:
-        members.remove(session, access.project, people.by_id(session, person_id))
-    except Conflict as problem:
-        return _settings(request, session, access, problem.status, member_problem=problem.message)
-    return _back_to_members(access)
-
-
-def _back_to_members(access: AdminOf) -> Response:
-    return RedirectResponse(f"/projects/{access.project.slug}/settings#members", 303)
 
 
 @pages.post("/archive")

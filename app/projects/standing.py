@@ -1,15 +1,16 @@
 """Where projects stand: a line for each in the list, and what happens next on a project's own page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.accounts.access import Access
+from app.accounts.access import Access, is_visible_to
 from app.labeling import comparisons, desk
-from app.models import DECISIVE, TRAINING_KINDS, Answer, Project, Run
+from app.lists import Asked, Listing, itself, page_of
+from app.models import DECISIVE, TRAINING_KINDS, Answer, Project, Run, User
 from app.runs.loop import Loop
 
 
@@ -21,6 +22,18 @@ class Line:
     waiting: int
     answers: int
     last_training: datetime | None
+
+
+def listed(session: Session, person: User, asked: Asked) -> Listing[Line]:
+    """A page of the projects that a person may see; archived ones only where `is:archived` is asked for."""
+    words, filters = asked.parsed("is")
+    archived = Project.archived_at.is_not(None) if "archived" in filters["is"] else Project.archived_at.is_(None)
+    query = select(Project).where(is_visible_to(person), archived)
+    for word in words:
+        query = query.where(Project.name.icontains(word, autoescape=True))
+    columns = {"name": func.lower(Project.name), "base": Project.base_model}
+    found = page_of(session, query, Project.id, columns, asked, "/projects", "name", make=itself)
+    return replace(found, rows=lines(session, found.rows))
 
 
 def lines(session: Session, projects: Sequence[Project]) -> list[Line]:

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
+from app.accounts import audit
 from app.errors import BadInput
 from app.labeling.comparisons import is_holdout, prompt_hash
 from app.messages import check_text, conversation, response_text
@@ -58,6 +59,8 @@ def add(session: Session, project: Project, items: Iterable[Entry], source: str 
     rest = iter(items)
     while some := list(islice(rest, AT_ONCE)):
         _add_some(session, project, some, source, result)
+    if result.added:
+        audit.record(session, "imported", project=project, comparisons=result.added, source=source)
     return result
 
 

@@ -1,21 +1,20 @@
-"""Prompts: brought in by the thousand, found again, taken out of use."""
+"""Prompts: brought in by the thousand, and as programs read them."""
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import exists, func, select, text, update
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.accounts import abilities
+from app.accounts import abilities, audit
 from app.errors import BadInput
 from app.labeling.comparisons import is_holdout, prompt_hash
 from app.languages import _
 from app.messages import check_text, conversation
-from app.models import ORDINARY, Assignment, Comparison, Project, Prompt, now
+from app.models import Project, Prompt
 from app.prompts.bodies import Entry
 from app.runs import due
 
@@ -74,6 +73,7 @@ def add(session: Session, project: Project, items: Iterable[Entry], source: str 
     while some := list(islice(rest, AT_ONCE)):
         _add_some(session, project, some, source, result)
     if result.added:
+        audit.record(session, "imported", project=project, prompts=result.added, source=source)
         due.stock_may_be_low(session, project)
     return result
 
@@ -139,77 +139,6 @@ def labels_of(value: dict[str, Any], source: str) -> dict[str, Any]:
         "priority": priority or 0,
         "needs": abilities.needed(value),
     }
-
-
-SAYS = text("""
-    exists (select from jsonb_array_elements(prompts.messages) as turn where turn ->> 'content' ilike :words)
-""")
-
-
-def search(
-    session: Session, project: Project, words: str = "", before: int | None = None, limit: int = 50
-) -> list[Prompt]:
-    """A project's prompts, newest first, older than the prompt `before`.
-
-    `words` must occur in some turn, in any case; `tag:short` asks for a tag and `is:withdrawn` for what is out of use.
-    """
-    query = select(Prompt).where(Prompt.project_id == project.id).order_by(Prompt.id.desc()).limit(limit)
-    wanted = []
-    for word in words.replace("\x00", "").split():
-        if word.startswith("tag:"):
-            query = query.where(Prompt.tags.any_() == word.removeprefix("tag:"))
-        elif word == "is:withdrawn":
-            query = query.where(Prompt.withdrawn_at.is_not(None))
-        else:
-            wanted.append(word)
-    if wanted:
-        literal = re.sub(r"([\\%_])", r"\\\1", " ".join(wanted))
-        query = query.where(SAYS.bindparams(words=f"%{literal}%"))
-    if before is not None:
-        query = query.where(Prompt.id < before)
-    return list(session.scalars(query))
-
-
-def withdraw(session: Session, project: Project, ids: Sequence[int]) -> int:
-    """Take prompts out of use, and their waiting comparisons that nobody holds; what was answered stays."""
-    chosen = (Prompt.project_id == project.id, Prompt.id.in_(ids), Prompt.withdrawn_at.is_(None))
-    found = session.scalars(update(Prompt).where(*chosen).values(withdrawn_at=now()).returning(Prompt.id)).all()
-    held = exists().where(Assignment.comparison_id == Comparison.id, Assignment.status == "leased")
-    waiting = (Comparison.prompt_id.in_(found), Comparison.status == "waiting", ~held)
-    session.execute(update(Comparison).where(*waiting).values(status="withdrawn"))
-    if found:
-        due.stock_may_be_low(session, project)
-    return len(found)
-
-
-def restore(session: Session, project: Project, ids: Sequence[int]) -> int:
-    """Bring withdrawn prompts back into use, with the comparisons that came with them ready-made."""
-    chosen = (Prompt.project_id == project.id, Prompt.id.in_(ids), Prompt.withdrawn_at.is_not(None))
-    found = session.scalars(update(Prompt).where(*chosen).values(withdrawn_at=None).returning(Prompt.id)).all()
-    ready_made = (
-        Comparison.prompt_id.in_(found),
-        Comparison.status == "withdrawn",
-        Comparison.source == "import",
-        ORDINARY,
-    )
-    session.execute(update(Comparison).where(*ready_made).values(status="waiting"))
-    if found:
-        due.stock_may_be_low(session, project)
-    return len(found)
-
-
-def counts(session: Session, project: Project) -> dict[str, int]:
-    """How many prompts are in use, only came inside comparisons, are held out, or were withdrawn."""
-    used = Prompt.withdrawn_at.is_(None)
-    row = session.execute(
-        select(
-            func.count().filter(used, Prompt.sampled).label("sampled"),
-            func.count().filter(used, ~Prompt.sampled).label("inside_comparisons"),
-            func.count().filter(used, Prompt.holdout).label("holdout"),
-            func.count().filter(~used).label("withdrawn"),
-        ).where(Prompt.project_id == project.id)
-    ).one()
-    return {name: int(value) for name, value in row._mapping.items()}
 
 
 def as_json(prompt: Prompt) -> dict[str, Any]:

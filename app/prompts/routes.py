@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response
+from pydantic import Field
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
 
@@ -13,14 +14,15 @@ from app.accounts.access import Access, AdminOf, page_context
 from app.database import Transaction
 from app.errors import BadInput, TooLarge
 from app.languages import _
-from app.prompts import bodies, comparisons, imports, prompts
+from app.lists import SIZE, Asked
+from app.prompts import bodies, bulk, comparisons, imports, lists, prompts
 from app.prompts.bodies import Body
+from app.prompts.bulk_pages import pages as bulk_pages
 from app.templating import page
 
 pages = APIRouter(prefix="/projects/{slug}/prompts")
 api = APIRouter(prefix="/api/v1/projects/{slug}", tags=["prompts"])
 
-PAGE = 50
 PASTE = 1_000_000  # bytes; more comes as a file
 SENT = {
     "requestBody": {
@@ -31,18 +33,27 @@ SENT = {
 }
 
 
+class Look(Asked):
+    """The list's address: what came of an import or of a press on the ticked ones stands above it."""
+
+    brought: int | None = Field(None, alias="import", ge=1)
+    done: int | None = Field(None, ge=1)
+    limit: int = Field(SIZE, ge=1, le=500)
+
+
 @pages.get("")
 def prompts_page(
     request: Request,
     access: AdminOf,
     session: Transaction,
-    q: str = "",
-    cursor: Annotated[int | None, Query(ge=1)] = None,
-    brought: Annotated[int | None, Query(alias="import", ge=1)] = None,
+    asked: Annotated[Look, Query()],
 ) -> Response:
     """Bring prompts in, see what came of it, look through those that are there."""
-    values = {"q": q, "brought": imports.find(session, access.project, brought) if brought else None}
-    return _page(request, access, session, values, cursor=cursor)
+    values = {
+        "brought": imports.find(session, access.project, asked.brought) if asked.brought else None,
+        "done": bulk.find(session, access, asked.done) if asked.done else None,
+    }
+    return _page(request, access, session, values, asked)
 
 
 def _page(
@@ -50,20 +61,21 @@ def _page(
     access: Access,
     session: Session,
     values: dict[str, Any],
+    asked: Asked | None = None,
     *,
-    cursor: int | None = None,
     status: int = 200,
 ) -> Response:
-    found = prompts.search(session, access.project, values.get("q", ""), cursor, PAGE + 1)
+    here = f"/projects/{access.project.slug}/prompts"
     shown = {
         **page_context(access, "prompts"),
-        "q": "",
         "brought": None,
+        "done": None,
+        "said": bulk.sentence,
         "problem": "",
         "typed": {"what": "prompts", "kind": "", "text": ""},
-        "prompts": found[:PAGE],
-        "next": found[PAGE - 1].id if len(found) > PAGE else None,
-        "counts": prompts.counts(session, access.project),
+        "listing": lists.listed(session, access.project, asked or Asked(), here),
+        "counts": lists.counts(session, access.project),
+        "most": lists.MOST,
     }
     return page(request, "prompts/prompts.html", {**shown, **values}, status=status)
 
@@ -106,29 +118,7 @@ def wrong_lines(access: AdminOf, session: Transaction, run_id: int) -> Response:
     return PlainTextResponse(text, headers=headers)
 
 
-async def ticked(request: Request) -> list[int]:
-    """The numbers of the ticked prompts; raises BadInput where none is."""
-    chosen = [int(str(id)) for id in (await request.form()).getlist("chosen") if str(id).isdecimal()]
-    if not chosen:
-        raise BadInput(_("Tick one or more prompts first."))
-    return chosen
-
-
-Chosen = Annotated[list[int], Depends(ticked)]
-
-
-@pages.post("/withdraw")
-def withdraw_prompts(access: AdminOf, session: Transaction, chosen: Chosen) -> Response:
-    """Take the ticked prompts out of use."""
-    prompts.withdraw(session, access.project, chosen)
-    return RedirectResponse(f"/projects/{access.project.slug}/prompts", 303)
-
-
-@pages.post("/restore")
-def restore_prompts(access: AdminOf, session: Transaction, chosen: Chosen) -> Response:
-    """Bring the ticked prompts back into use."""
-    prompts.restore(session, access.project, chosen)
-    return RedirectResponse(f"/projects/{access.project.slug}/prompts", 303)
+pages.include_router(bulk_pages)
 
 
 @api.post("/prompts", openapi_extra=SENT)
@@ -146,14 +136,11 @@ def add_prompts(access: AdminOf, session: Transaction, body: Body) -> dict[str, 
 def list_prompts(
     access: AdminOf,
     session: Transaction,
-    q: str = "",
-    cursor: Annotated[int | None, Query(ge=1)] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = PAGE,
+    asked: Annotated[Look, Query()],
 ) -> dict[str, Any]:
-    """The project's prompts, newest first; `q` searches as on the page."""
-    found = prompts.search(session, access.project, q, cursor, limit + 1)
-    more = str(found[limit - 1].id) if len(found) > limit else None
-    return {"items": [prompts.as_json(prompt) for prompt in found[:limit]], "next": more}
+    """The project's prompts, newest first; `q` and `sort` are as on the page."""
+    found = lists.listed(session, access.project, asked, "", asked.limit)
+    return {"items": [prompts.as_json(prompt) for prompt in found.rows], "next": found.next}
 
 
 @api.post("/comparisons", openapi_extra=SENT)

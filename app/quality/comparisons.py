@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
+from app.accounts import audit
 from app.accounts.access import Access
 from app.errors import BadInput, Conflict, NotFound
 from app.labeling import answers, leases, words
@@ -109,6 +110,8 @@ def adjudicate(session: Session, access: Access, looked: Looked, spoken: Spoken)
     # Sent twice, the answer is there already: `record` gives it back, or says that it was another one.
     if refused is not None and assignment.status != "answered":
         raise Conflict(refused)
+    if assignment.status != "answered":
+        audit.record(session, "adjudicated", project=access.project, comparison=looked.comparison.id)
     return answers.record(session, access, assignment.id, spoken, adjudicates=True)
 
 

@@ -4,6 +4,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.accounts import audit
 from app.accounts.access import Access
 from app.errors import BadInput, NotFound
 from app.labeling import rounds
@@ -12,7 +13,8 @@ from app.messages import check_storable
 from app.models import Answer, Standing, User, now
 
 LONGEST_REASON = 500
-DECISIONS = ("pause", "resume", "exclude", "include")
+DECISIONS = {"pause": "paused", "resume": "resumed", "exclude": "excluded", "include": "included"}
+"""Each with what the audit log calls it; the reason is about a person and stays out of it."""
 AFTER_ROUND = {"let-in": rounds.let_in, "practice": rounds.ask_again}
 """What becomes of somebody who fell short in the qualification round."""
 
@@ -60,6 +62,7 @@ def decide(session: Session, access: Access, person: User, decision: str, reason
         .values(project_id=access.project.id, user_id=person.id, **changed)
         .on_conflict_do_update(index_elements=["project_id", "user_id"], set_=changed)
     )
+    audit.record(session, DECISIONS[decision], about=person, project=access.project)
 
 
 def _checked(reason: str) -> str:

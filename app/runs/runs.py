@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.accounts import audit
 from app.accounts.access import may
 from app.errors import BadInput, Conflict, NotFound
 from app.languages import _
@@ -45,6 +46,9 @@ def start(
     )
     session.add(run)
     session.flush()
+    if person is not None:
+        action = "run_forced" if params.get("force") else "run_started"
+        audit.record(session, action, by=person, project=project, run=run.id, kind=kind)
     if kind == "reward":
         steps.take_count(session, run)
     if kind == "chain":
@@ -62,6 +66,8 @@ def cancel(session: Session, run: Run) -> Run:
     run = _locked(session, Run.id == run.id) or run
     if run.status in FINISHED:
         return run
+    if run.cancel_requested_at is None:
+        audit.record(session, "run_cancelled", project=run.project_id, run=run.id, kind=run.kind)
     run.cancel_requested_at = run.cancel_requested_at or now()
     run.message = "Is being cancelled."
     target = step if step is not None and step.status not in FINISHED else run
@@ -80,6 +86,7 @@ def retry(session: Session, run: Run, person: User) -> Run:
         again.requested_by_id, again.message = person.id, "Waits for a worker."
         session.add(again)
         session.flush()
+        audit.record(session, "run_started", by=person, project=run.project_id, run=again.id, kind=run.kind)
         steps.enqueue_run(session, again)
         return again
     # What a chain handed to its step may be gone; started alone, the step finds the promoted or newest one itself.

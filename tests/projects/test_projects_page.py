@@ -36,13 +36,16 @@ def test_each_project_says_where_it_stands(client: TestClient, session: Session)
     assert "just now" not in second
 
 
-def test_only_visible_projects_are_listed_and_archived_ones_last(client: TestClient, session: Session) -> None:
+def test_only_visible_projects_are_listed_and_archived_ones_when_asked(client: TestClient, session: Session) -> None:
     make_project(session, "secret").restricted = True
     make_project(session, "aged").archived_at = now()
     make_project(session, "young")
-    shown = browse_as(client, session, make_person(session, "mallory")).get("/projects").text
-    assert "Secret" not in shown
-    assert shown.index("Young") < shown.index("Aged")
+    browse_as(client, session, make_person(session, "mallory"))
+    shown, archived = client.get("/projects").text, client.get("/projects?q=is:archived").text
+    assert "Secret" not in shown + archived
+    assert ("Young" in shown, "Aged" in shown) == (True, False)
+    assert ("Young" in archived, "Aged" in archived) == (False, True)
+    assert "No project fits" in client.get("/projects?q=old").text
     assert "New project" not in shown
 
 

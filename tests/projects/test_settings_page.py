@@ -2,9 +2,10 @@
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.models import Project, User
+from app.models import AuditEvent, Project, User
 from app.projects.forms import as_typed
 from tests.people import browse_as, make_person, make_project
 
@@ -124,3 +125,37 @@ def test_archiving_puts_it_away_and_restoring_brings_it_back(client: TestClient,
     assert "Bring back" in client.get(PAGE).text
     assert client.post("/projects/garden/restore").headers["location"] == "/projects/garden"
     assert project.archived_at is None
+
+
+def test_the_audit_log_says_what_changed_from_what_to_what(
+    client: TestClient, session: Session, project: Project, bob: User
+) -> None:
+    client.post(PAGE, data=as_typed(project) | {"temperature": "0.5", "every": "9", "name": "Pond"})
+    told = session.scalars(select(AuditEvent).where(AuditEvent.action == "project_changed")).one()
+    assert (told.person_id, told.project_id) == (bob.id, project.id)
+    assert told.details["changes"] == {
+        "name": ["Garden", "Pond"], "sampling.temperature": [0.9, 0.5], "retraining.every": [None, 9]
+    }  # fmt: skip
+    assert "0.9 → 0.5" in client.get("/projects/garden/audit").text
+
+
+def test_a_project_like_another_has_its_settings_and_guidelines_and_no_data(
+    client: TestClient, session: Session, project: Project, bob: User
+) -> None:
+    project.sampling, project.labeling, project.retraining = {"temperature": 0.5}, {"strengths": 1}, {"every": 7}
+    project.labels_per_comparison = 3
+    session.flush()
+    form = client.get("/projects/new?like=garden").text
+    assert 'value="Copy of Garden"' in form
+    assert "Prefer the answer you would rather receive." in form
+    made = client.post(
+        "/projects/new", data={"name": "Pond", "base_model": "tiny", "like": "garden", "guidelines": "x"}
+    )
+    assert made.headers["location"] == "/projects/pond"
+    pond = session.scalars(select(Project).where(Project.slug == "pond")).one()
+    assert (pond.sampling, pond.labeling, pond.retraining) == (project.sampling, project.labeling, project.retraining)
+    assert pond.guidelines[0].text == "x"
+    sent = client.post("/api/v1/projects", json={"name": "Lake", "like": "garden", "labels_per_comparison": 2}).json()
+    assert sent["guidelines"] == "Prefer the answer you would rather receive."
+    assert (sent["labels_per_comparison"], sent["sampling"]["temperature"]) == (2, 0.5)
+    assert client.post("/api/v1/projects", json={"name": "Lake", "like": "nothing"}).status_code == 404

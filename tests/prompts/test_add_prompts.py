@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.database import open_session
 from app.labeling.comparisons import is_holdout, prompt_hash
 from app.models import Project, Prompt, Run
-from app.prompts import prompts
+from app.prompts import bulk, prompts
 from app.prompts.bodies import Entry
 from tests.people import make_project
 
@@ -115,7 +115,7 @@ def test_a_prompt_of_a_comparison_or_a_withdrawn_one_comes_into_use(session: Ses
     prompts.add(session, project, brought("one", "two", "three"))
     one, two, _ = stored(session, project)
     one.sampled = False
-    prompts.withdraw(session, project, [two.id])
+    bulk.withdraw(session, project, [two.id])
     result = prompts.add(session, project, brought("one", "two", "three"))
     session.expire_all()
     assert (result.added, result.duplicates) == (2, 1)

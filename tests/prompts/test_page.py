@@ -106,14 +106,34 @@ def test_prompts_are_searched_withdrawn_and_brought_back(browser: TestClient, se
     found = browser.get(PAGE, params={"q": "why"}).text
     assert "Why is it?" in found
     assert "How is it?" not in found
-    assert browser.post(f"{PAGE}/withdraw", data={"chosen": [prompt.id]}).status_code == 303
-    assert "1 is withdrawn." in browser.get(PAGE).text
-    assert browser.post(f"{PAGE}/restore", data={"chosen": [prompt.id]}).status_code == 303
-    assert "withdrawn." not in browser.get(PAGE).text
+    done = browser.post(f"{PAGE}/bulk/withdraw", data={"chosen": [prompt.id], "q": "is it", "tag": ""})
+    assert done.status_code == 303
+    after = browser.get(done.headers["location"]).text
+    assert 'value="is it"' in after
+    assert "1 is withdrawn." in after
+    assert "1 prompt was withdrawn." in after
+    undo = re.search(r'action="([^"]+/bulk/undo/\d+)"', after)
+    assert undo is not None
+    undone = browser.post(undo[1], data={"q": ""})
+    assert "1 prompt is in use again." in browser.get(undone.headers["location"]).text
+    assert "is withdrawn." not in browser.get(PAGE).text
+    assert browser.post(undo[1]).status_code == 409
+
+
+def test_ticked_prompts_get_a_tag_and_a_priority(browser: TestClient, session: Session) -> None:
+    send(browser, text="Why is it?\nHow is it?")
+    ids = [prompt.id for prompt in session.query(Prompt).order_by(Prompt.id)]
+    browser.post(f"{PAGE}/bulk/tag", data={"chosen": ids, "tag": "<b>"})
+    browser.post(f"{PAGE}/bulk/prioritise", data={"chosen": ids[:1], "priority": "5"})
+    page = browser.get(f"{PAGE}?sort=-priority").text
+    assert page.index("Why is it?") < page.index("How is it?")
+    assert "&lt;b&gt;</a>" in page
+    assert browser.post(f"{PAGE}/bulk/prioritise", data={"chosen": ids, "priority": "high"}).status_code == 422
+    assert browser.post(f"{PAGE}/bulk/explode", data={"chosen": ids}).status_code == 422
 
 
 def test_a_button_without_a_tick_changes_nothing_and_says_so(browser: TestClient, session: Session) -> None:
-    answer = browser.post(f"{PAGE}/withdraw", data={})
+    answer = browser.post(f"{PAGE}/bulk/withdraw", data={})
     assert answer.status_code == 422
     assert "Tick" in answer.text
 
