@@ -99,7 +99,7 @@ def page_of(
     if after := _after(asked.cursor, sort, key):
         query = query.where(tuple_(key, id) < after if backwards else tuple_(key, id) > after)
     found = session.execute(query.limit(size + 1)).all()
-    next = _cursor(sort, *found[size - 1][-2:]) if len(found) > size else None
+    next = cursor(sort, *found[size - 1][-2:]) if len(found) > size else None
     return Listing([make(*row[:-2]) for row in found[:size]], asked, sort, path, next, also or {})
 
 
@@ -121,18 +121,19 @@ def itself(row: T) -> T:
     return row
 
 
-def _cursor(sort: str, key: Any, id: int) -> str:
+def cursor(sort: str, key: Any, id: int) -> str:
+    """Where a list in this order goes on: behind the row with this key and id."""
     said = json.dumps([sort, key.isoformat() if isinstance(key, datetime) else key, id])
     return base64.urlsafe_b64encode(said.encode()).decode().rstrip("=")
 
 
-def _after(cursor: str, sort: str, key: SQLColumnExpression[Any]) -> tuple[Any, int] | None:
+def _after(given: str, sort: str, key: SQLColumnExpression[Any]) -> tuple[Any, int] | None:
     """The key and id that a cursor names; None for none, or for one of another order."""
-    if not cursor:
+    if not given:
         return None
     kind = key.label(None).type.python_type
     try:
-        said, value, id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        said, value, id = json.loads(base64.urlsafe_b64decode(given + "=" * (-len(given) % 4)))
         value = datetime.fromisoformat(value) if kind is datetime else value
         good = isinstance(value, (int, float) if kind is float else kind) and isinstance(id, int)
     except (ValueError, TypeError):

@@ -14,6 +14,7 @@ from app.prompts import prompts
 from app.prompts.bodies import Entry
 from app.quality import standings
 from app.runs import runs
+from tests.pairs import make_answer, make_comparison
 from tests.people import make_person, make_project
 
 
@@ -53,6 +54,8 @@ def make_checkpoint(session: Session, project: Project) -> Checkpoint:
 def test_runs_started_forced_and_cancelled_by_people_and_not_by_the_loop(session: Session, access: Access) -> None:
     run = runs.start(session, access.project, "sample", {"comparisons": 1}, access.person)
     runs.start(session, access.project, "sample", {"comparisons": 1}, None, trigger="stock")
+    [prompt] = session.scalars(select(Prompt))
+    make_answer(session, make_comparison(session, prompt), access.person)
     forced = runs.start(session, access.project, "reward", {"force": True}, access.person)
     runs.cancel(session, run)
     runs.cancel(session, run)

@@ -100,7 +100,7 @@ class Line:
         known = dict(self.event.details)
         changes = known.pop("changes", {})
         changed = [(name, f"{_short(before)} → {_short(after)}") for name, (before, after) in changes.items()]
-        return [*changed, *((name, _short(value)) for name, value in known.items())]
+        return [*changed, *((name, _short(value)) for name, value in known.items() if value not in (None, [], {}))]
 
 
 def record(
@@ -221,7 +221,12 @@ def _midnight(day: str) -> datetime:
 
 
 def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    plain = isinstance(value, list) and all(isinstance(one, str | int) for one in value)
+    if plain and value:
+        value = ", ".join(str(one) for one in value)
+    text = (
+        "–" if value in (None, "", []) else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    )
     return text if len(text) <= 200 else text[:199] + "…"
 
 

@@ -12,7 +12,7 @@ def shown() -> set[tuple[str, str]]:
     """Method and path of every curl line; ids and slugs become {}."""
     calls = set()
     for line in re.findall(r"^curl .*(?:\n  .*)*", PAGE.read_text(), re.MULTILINE):
-        path = re.search(r"\$URL(/\S+)", line)
+        path = re.search(r"\$URL(/[^\s?\"]+)", line)
         assert path, line
         given = re.search(r"-X (\w+)", line)
         method = given.group(1) if given else "POST" if "--json" in line else "GET"

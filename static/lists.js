@@ -1,0 +1,59 @@
+// Lists by keyboard: / goes to the search, j and k from row to row, Enter opens one, x ticks it; Shift ticks a range.
+"use strict";
+
+const typing = (target) =>
+  target.closest("input:not([type=checkbox]), select, textarea");
+
+function rowsOf(table) {
+  return [...table.tBodies[0].rows];
+}
+
+function go(table, step) {
+  const rows = rowsOf(table);
+  const at = rows.findIndex((row) => row.classList.contains("here"));
+  const to =
+    at < 0 ? 0 : Math.min(Math.max(at + step, 0), rows.length - 1);
+  rows[at]?.classList.remove("here");
+  rows[to].classList.add("here");
+  const stop =
+    rows[to].querySelector("a, input, button") ?? rows[to];
+  stop.focus({ preventScroll: true });
+  rows[to].scrollIntoView({ block: "nearest" });
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target))
+    return;
+  const table = document.querySelector("table[data-rows]");
+  const search = document.querySelector("[data-search]");
+  if (event.key === "/" && search) {
+    event.preventDefault();
+    search.focus();
+  } else if (table && (event.key === "j" || event.key === "k")) {
+    go(table, event.key === "j" ? 1 : -1);
+  } else if (table && event.key === "x") {
+    table.querySelector("tr.here [type=checkbox]")?.click();
+  } else if (table && event.key === "Enter" && event.target.type === "checkbox") {
+    // Enter would send the form by its first button, which nobody meant.
+    event.preventDefault();
+    table.querySelector("tr.here a")?.click();
+  }
+});
+
+let last = null;
+
+document.addEventListener("click", (event) => {
+  const box = event.target;
+  if (box.matches("[data-all]")) {
+    for (const row of rowsOf(box.closest("table")))
+      row.querySelector("[type=checkbox]").checked = box.checked;
+  } else if (box.matches("td [type=checkbox]")) {
+    const boxes = rowsOf(box.closest("table")).map((row) =>
+      row.querySelector("[type=checkbox]"),
+    );
+    const ends = [boxes.indexOf(last), boxes.indexOf(box)].sort((a, b) => a - b);
+    if (event.shiftKey && ends[0] >= 0)
+      for (const one of boxes.slice(ends[0], ends[1])) one.checked = box.checked;
+    last = box;
+  }
+});
