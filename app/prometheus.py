@@ -43,10 +43,10 @@ class Installation:
             select queue_name, status::text, count(*) from jobs.procrastinate_jobs
             where status in ('todo', 'doing') group by 1, 2
         """
-        found = {(str(queue), str(status)): count for queue, status, count in self._rows(query)}
+        found = {(queue, status): count for queue, status, count in self._rows(query)}
         for queue in {"train", "default", *(queue for queue, _status in found)}:
             for status, word in (("todo", "waiting"), ("doing", "running")):
-                jobs.add_metric([queue, word], float(str(found.get((queue, status), 0))))
+                jobs.add_metric([queue, word], float(found.get((queue, status), 0)))
         return jobs
 
     def _workers(self) -> Metric:
@@ -66,9 +66,9 @@ class Installation:
     def _runs(self) -> Metric:
         runs = GaugeMetricFamily("pairloop_runs", "Runs by what became of them.", labels=["kind", "status"])
         for kind, status, count in self._rows("select kind, status, count(*) from runs group by 1, 2"):
-            runs.add_metric([str(kind), str(status)], float(str(count)))
+            runs.add_metric([kind, status], float(count))
         return runs
 
     def _one(self, metric: GaugeMetricFamily | CounterMetricFamily, query: str) -> Metric:
-        metric.add_metric([], float(str(self.session.execute(text(query)).scalar_one())))
+        metric.add_metric([], float(self.session.execute(text(query)).scalar_one()))
         return metric

@@ -47,14 +47,14 @@ def test_it_tells_the_story_as_far_as_the_project_has_come(
     assert f'hx-get="{PAGE}/scores"' in scored
 
     samples = [{"prompt": "And a fence?", "before": "same", "after": "same"}]
-    samples += [{"prompt": "And a ditch?", "before": "I cannot say.", "after": "A row of water."}]
+    samples += [{"prompt": "And a ditch?", "before": "A row of bushes.", "after": "A row of water."}]
     figures = {"episodes": 256.0, "reward_start": 0.0, "reward_best": 1.25, "kl": 3.9}
     session.add(
         Run(project_id=project.id, kind="ppo", status="succeeded", result={"metrics": figures}, samples=samples)
     )
     session.flush()
     trained = text(client, headers)
-    for said in ("256", "+1.25", "3.9", "And a ditch?", "A <mark>row of water</mark>."):
+    for said in ("256", "+1.25", "3.9", "And a ditch?", "A row of <mark>water</mark>."):
         assert said in trained, said
     assert "And a fence?" not in trained, "an answer that changed says more"
 

@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from app.checkpoints import checkpoints
 from app.database import open_session
 from app.models import Checkpoint, Comparison, Project, RunMetric, User
-from app.runs import fence, runs
+from app.runs import fence, logs, runs
 from app.settings import settings
 from tests.pairs import make_answer, make_comparison, make_prompt
 from tests.people import make_person, make_project
@@ -64,6 +64,11 @@ def test_a_run_writes_its_spec_trains_and_registers_what_it_made(project: Projec
     run = state(run_id)
     assert (run.status, run.error, run.message, run.attempt) == ("succeeded", None, GOOD["why"], 1)
     assert (run.phase, run.done, run.total) == ("adapters", 2, 3)
+    found = logs.search(run)
+    assert found is not None
+    said = "\n".join(str(line) for _number, line in found.lines)
+    assert "Pairloop 0." in said, "who took it up comes first"
+    assert "adapters 2/3" in said, "every report is a line of the log"
     assert run.samples == [{"prompt": "p", "before": "b", "after": "a", "looks": [{"step": 2, "text": "a"}]}]
     spec = json.loads(Path(settings.data_dir, "artifacts", "runs", str(run_id), "spec.json").read_text())
     assert (spec["run"], spec["kind"], spec["seed"], spec["hyper"]["lora_rank"]) == (str(run_id), "reward", 7, 3)
@@ -81,6 +86,23 @@ def test_a_run_writes_its_spec_trains_and_registers_what_it_made(project: Projec
             run.snapshot_id,
         )
         assert made.metrics == {"accuracy": 0.7}
+
+
+def test_a_run_whose_figures_are_severely_wrong_is_ended_where_the_project_says_so(
+    project: Project, child: list[str]
+) -> None:
+    with open_session() as session:
+        session.get_one(Project, project.id).retraining = {"stop_when_wrong": True}
+    child[0] = (
+        "say(type='metrics', phase='adapters', step=1, total=3, metrics={'loss': float('nan')}, text='')\n"
+        "time.sleep(60)"
+    )
+    run_id = start(project)
+    work_until_idle()
+    run = state(run_id)
+    assert run.status == "failed"
+    assert "At step 1 “loss” was no number any more (NaN)." in str(run.error)
+    assert "The project's policy ends such a run." in str(run.error)
 
 
 def test_dpo_reads_a_snapshot_and_makes_a_policy_without_parents(project: Project, child: list[str]) -> None:
