@@ -5,9 +5,10 @@ const composer = document.getElementById("composer");
 const field = document.getElementById("text");
 const turns = document.getElementById("turns");
 const stop = document.getElementById("stop");
-const send = composer.querySelector("button.primary");
+const send = composer?.querySelector("button.primary");
 
-field.addEventListener("keydown", (event) => {
+// Somebody else's shared conversation has no composer: it is only read.
+field?.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
     composer.requestSubmit();
@@ -52,28 +53,54 @@ async function* events(response) {
   }
 }
 
-composer.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const text = field.value.trim();
-  if (!text || stop.hidden === false) return;
-  const body = new URLSearchParams(new FormData(composer)); // before its field is disabled, and left out
+// Say, edit and write again differ in what is sent and in what goes from the page before the answer comes.
+async function ask(address, body, change) {
   busy(true);
   const leave = new AbortController();
   stop.onclick = () => leave.abort();
   try {
-    const said = await fetch(composer.action, { method: "POST", body, headers: { Accept: "application/json" } });
+    const said = await fetch(address, { method: "POST", body, headers: { Accept: "application/json" } });
     if (!said.ok) throw new Error(await sentence(said));
-    bubble("user", text);
-    field.value = "";
+    change();
     const { chat } = await said.json();
     composer.action = composer.getAttribute("action").replace(/\/chat(\/\d+)?$/, `/chat/${chat}`);
     history.replaceState(null, "", composer.action);
-    await read(chat, leave.signal);
+    await read(leave.signal);
   } catch (problem) {
-    if (problem.name !== "AbortError") toast(problem instanceof TypeError ? toasts.dataset.offline : problem.message);
+    if (problem.name === "AbortError") stopped();
+    else toast(problem instanceof TypeError ? toasts.dataset.offline : problem.message);
   } finally {
     busy(false);
   }
+}
+
+function stopped() {
+  turns.querySelector(".turn:last-of-type .said.muted")?.closest("article").remove();
+}
+
+composer?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = field.value.trim();
+  if (!text || stop.hidden === false) return;
+  const body = new URLSearchParams(new FormData(composer)); // before its field is disabled, and left out
+  ask(composer.action, body, () => {
+    bubble("user", text);
+    field.value = "";
+  });
+});
+
+turns.addEventListener("submit", (event) => {
+  const form = event.target.closest("form[data-asks]");
+  if (!form || !composer) return;
+  event.preventDefault();
+  if (stop.hidden === false) return;
+  const text = form.elements.text?.value.trim();
+  const turn = form.closest("article");
+  ask(form.action, new URLSearchParams(new FormData(form)), () => {
+    while (turn.nextElementSibling) turn.nextElementSibling.remove();
+    turn.remove();
+    if (text) bubble("user", text);
+  });
 });
 
 async function sentence(response) {
@@ -81,7 +108,7 @@ async function sentence(response) {
   return page.querySelector(".lead")?.textContent || turns.dataset.broken;
 }
 
-async function read(chat, signal) {
+async function read(signal) {
   const writing = bubble("assistant", turns.dataset.thinking);
   writing.classList.add("muted");
   let text = "";

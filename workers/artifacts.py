@@ -20,6 +20,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 MANIFEST = "manifest.json"
 # Nothing that can carry code (pickles above all) is ever written or read.
+COPIES = 16
+"""Directories of other stores that are kept on this machine's disk."""
 ALLOWED = (".safetensors", ".json", ".parquet", ".jsonl", ".txt")
 
 
@@ -65,9 +67,18 @@ def read(url: str, sha256: str | None = None, cache: Path | None = None) -> dict
         if not copy.is_dir():
             manifest_bytes, files = _read(url, sha256)
             _write_local(copy, {**files, MANIFEST: manifest_bytes})
+            _forget_old_copies(cache)
             return files
+        copy.touch()  # the one that was used last is forgotten last
         url = str(copy)
     return _read(url, sha256)[1]
+
+
+def _forget_old_copies(cache: Path) -> None:
+    """Keep the copies that were used last, and whatever another process is writing."""
+    copies = [one for one in cache.iterdir() if one.is_dir() and not one.name.startswith(".")]
+    for old in sorted(copies, key=lambda one: one.stat().st_mtime, reverse=True)[COPIES:]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def read_manifest(url: str, sha256: str | None = None) -> dict[str, Any]:

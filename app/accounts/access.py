@@ -74,7 +74,14 @@ def _by_bearer_token(request: Request, session: Session) -> User | None:
     # Once a minute is exact enough for people to see which token is still in use.
     if found.last_used_at is None or now() - found.last_used_at > timedelta(minutes=1):
         found.last_used_at = now()
+    request.state.api_token = found
     return found.user
+
+
+def token_of(request: Request) -> ApiToken | None:
+    """The API token that the request was signed in with, after its guard; None for a browser."""
+    found: ApiToken | None = getattr(request.state, "api_token", None)
+    return found
 
 
 def _by_cookie(request: Request, session: Session) -> User | None:

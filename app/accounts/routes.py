@@ -15,6 +15,7 @@ from app.accounts import (
     passwords,
     people,
     personal_data,
+    quotas,
     sessions,
     sign_in_links,
     tokens,
@@ -175,12 +176,15 @@ def me_page(request: Request, session: Transaction, person: Person) -> Response:
 
 
 def _me(request: Request, session: Transaction, person: User, status: int = 200, **values: Any) -> Response:
+    open_tokens = tokens.open_tokens(session, person)
     shown = {
         "person": person,
         "sessions": sessions.open_sessions(session, person),
         "current_hash": token_hash(request.cookies.get(COOKIE, "")),
         "browser_name": sessions.browser_name,
-        "tokens": tokens.open_tokens(session, person),
+        "tokens": open_tokens,
+        "token_limits": quotas.of(session, open_tokens),
+        "token_uses": quotas.uses(session, open_tokens),
         "languages": LANGUAGES,
         "breaks": people.BREAKS,
         "new_token": None,
@@ -247,6 +251,18 @@ def create_token(request: Request, session: Transaction, person: Person, name: T
     except BadInput as problem:
         return _me(request, session, person, problem.status, problem=problem.message, problem_with="token")
     return _me(request, session, person, 201, new_token=token)
+
+
+@pages.post("/me/tokens/{token_id}/limits")
+def limit_token(
+    token_id: int, request: Request, session: Transaction, person: Person, per_minute: Text = "", per_day: Text = ""
+) -> Response:
+    """How much a token may ask of the model; empty: as much as it likes."""
+    try:
+        quotas.choose(session, person, token_id, per_minute, per_day)
+    except BadInput as problem:
+        return _me(request, session, person, problem.status, problem=problem.message, problem_with="token")
+    return RedirectResponse("/me#tokens", 303)
 
 
 @pages.post("/me/tokens/{token_id}/revoke")

@@ -41,11 +41,17 @@ def open_tokens(session: Session, person: User) -> list[ApiToken]:
     )
 
 
-def revoke(session: Session, person: User, token_id: int) -> ApiToken:
-    """Make a person's own token worthless from now on; revoking twice is fine."""
+def find(session: Session, person: User, token_id: int) -> ApiToken:
+    """A person's own token; NotFound."""
     token = session.scalar(select(ApiToken).where(ApiToken.id == token_id, ApiToken.user_id == person.id))
     if token is None:
         raise NotFound(_("You have no such token."))
+    return token
+
+
+def revoke(session: Session, person: User, token_id: int) -> ApiToken:
+    """Make a person's own token worthless from now on; revoking twice is fine."""
+    token = find(session, person, token_id)
     if token.revoked_at is None:
         token.revoked_at = now()
         audit.record(session, "token_revoked", about=person, token=token.id)

@@ -1,5 +1,6 @@
 """Several candidates for an answer, of which the live head picks one: of use before anything is trained."""
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -28,17 +29,29 @@ def applies(session: Session, access: Access, chat: Chat) -> bool:
     return chat.best_of > 1 and picker(session, access.project) is not None
 
 
-def answer(session: Session, access: Access, chat: Chat) -> Chat:
-    """Have the candidates written and go on with the best of them; says with the answer how many there were.
+def answer(session: Session, access: Access, chat: Chat) -> Callable[[], Callable[[Session], None]]:
+    """What has the candidates written when it is called, without a session, and returns what keeps the best of them.
 
-    Raises Unavailable while the engine is down, BadInput with the engine's own sentence.
+    It says with the answer how many there were. Calling raises Unavailable while the engine is down, BadInput with the
+    engine's own sentence.
     """
     call, checkpoint = conversations.call_for(session, access, chat, n=chat.best_of, return_features=True)
-    with httpx.Client() as client:
-        written = engine.complete(client, call.base_model, call.body)
-    text, candidates = pick(heads.usable(session, access.project.id), written)
-    conversations.keep_answer(session, chat.id, text, checkpoint.id if checkpoint else None, best_of=candidates)
-    return chat
+    head, checkpoint_id, chat_id = (
+        heads.usable(session, access.project.id),
+        checkpoint.id if checkpoint else None,
+        chat.id,
+    )
+
+    def ask() -> Callable[[Session], None]:
+        with httpx.Client() as client:
+            text, candidates = pick(head, engine.complete(client, call.base_model, call.body))
+
+        def keep(later: Session) -> None:
+            conversations.keep_answer(later, chat_id, text, checkpoint_id, best_of=candidates)
+
+        return keep
+
+    return ask
 
 
 def pick(found: tuple[LiveHead, Head] | None, written: dict[str, Any]) -> tuple[str, int | None]:

@@ -1,5 +1,6 @@
 """A person's conversations with the promoted policy: what was said, and whether it may be learnt from."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -8,17 +9,17 @@ from sqlalchemy.orm import Session
 
 from app import engine
 from app.accounts.access import Access
+from app.chat import personal_data
 from app.chat.gateway import LONGEST_ANSWER, Call
 from app.checkpoints.checkpoints import promoted
 from app.errors import BadInput, Conflict, NotFound
+from app.labeling.comparisons import find_or_add_prompt
 from app.languages import _
-from app.models import Chat, ChatConsent, Checkpoint, now
-from app.models.policies import Sampling
+from app.models import Chat, ChatConsent, Checkpoint, Prompt, now
+from app.models.policies import Sampling, Serving
 
 LONGEST_MESSAGE = 20_000
 """Characters; a longer one is refused with a sentence."""
-ASK_EVERY = 4
-"""Who consented is asked to choose between two answers at the second answer of a conversation, then at every fourth."""
 
 
 def recent(session: Session, access: Access, limit: int = 30) -> list[Chat]:
@@ -44,17 +45,44 @@ def find(session: Session, access: Access, chat_id: int, *, lock: bool = False) 
     return chat
 
 
+def read(session: Session, access: Access, chat_id: int) -> Chat:
+    """A conversation that the person may read: their own, or one that its owner shares with the project."""
+    chat = session.get(Chat, chat_id)
+    shared = chat is not None and chat.project_id == access.project.id and chat.shared_at is not None
+    return chat if chat is not None and shared else find(session, access, chat_id)
+
+
+def share(session: Session, access: Access, chat_id: int, *, on: bool) -> Chat:
+    """Let everybody in the project read one's own conversation, or nobody any more."""
+    chat = find(session, access, chat_id, lock=True)
+    chat.shared_at = (chat.shared_at or now()) if on else None
+    return chat
+
+
+def take_back(session: Session, access: Access, chat_id: int) -> Chat:
+    """Take the last answer back, so that another one is written; Conflict where there is none."""
+    chat = find(session, access, chat_id, lock=True)
+    if chat.pending or not chat.messages or chat.messages[-1]["role"] != "assistant":
+        raise Conflict(_("There is no answer here that could be written again."))
+    chat.messages = chat.messages[:-1]
+    chat.updated_at = now()
+    return chat
+
+
+def edit(session: Session, access: Access, chat_id: int, number: int, text: str) -> Chat:
+    """Say something else in one's turn `number`, counted from 0; what came after it goes."""
+    chat = find(session, access, chat_id, lock=True)
+    if not 0 <= number < len(chat.messages) or chat.messages[number]["role"] != "user":
+        raise Conflict(_("This message is not there any more. Reload the page."))
+    _checked(text)
+    chat.messages, chat.pending = chat.messages[:number], None
+    session.flush()
+    return say(session, access, chat.id, text)
+
+
 def say(session: Session, access: Access, chat_id: int | None, text: str, best_of: int | None = None) -> Chat:
     """Add what the person said, in a new conversation where there is none yet; `best_of` is kept for the next ones."""
-    text = text.strip()
-    if not text or "\x00" in text:
-        raise BadInput(_("Write something first."))
-    if len(text) > LONGEST_MESSAGE:
-        raise BadInput(
-            _("This message has {n:,} characters; {longest_message:,} is the most. Shorten it.").format(
-                n=len(text), longest_message=LONGEST_MESSAGE
-            )
-        )
+    text = _checked(text)
     chat = find(session, access, chat_id, lock=True) if chat_id else None
     if chat is None:
         chat = Chat(project_id=access.project.id, user_id=access.person.id, messages=[])
@@ -69,7 +97,35 @@ def say(session: Session, access: Access, chat_id: int | None, text: str, best_o
         chat.best_of = best_of
     chat.updated_at = now()
     session.flush()
+    if has_consented(session, access):
+        keep_prompt(session, access, chat.messages, "chat")
     return chat
+
+
+def _checked(text: str) -> str:
+    text = text.strip()
+    if not text or "\x00" in text:
+        raise BadInput(_("Write something first."))
+    if len(text) > LONGEST_MESSAGE:
+        raise BadInput(
+            _("This message has {n:,} characters; {longest_message:,} is the most. Shorten it.").format(
+                n=len(text), longest_message=LONGEST_MESSAGE
+            )
+        )
+    return text
+
+
+def keep_prompt(session: Session, access: Access, messages: Sequence[dict[str, Any]], source: str) -> Prompt | None:
+    """Make a prompt of the project of what somebody asked who agreed to that; None where that must not be.
+
+    The project must want it (its policy of serving), and the filter for personal data must see nothing in any turn.
+    """
+    if not Serving.from_json(access.project.serving).keep_prompts:
+        return None
+    said = [{"role": turn["role"], "content": turn["content"]} for turn in messages]
+    if personal_data.found_in(turn["content"] for turn in said) is not None:
+        return None
+    return find_or_add_prompt(session, access.project, said, sampled=True, source=source)[0]
 
 
 def call_for(session: Session, access: Access, chat: Chat, **more: Any) -> tuple[Call, Checkpoint | None]:
@@ -111,9 +167,15 @@ def forget(session: Session, access: Access, chat_id: int) -> None:
 
 
 def asks_twice(session: Session, access: Access, chat: Chat) -> bool:
-    """Whether the next answer comes twice, for the person to choose: only with consent, and only now and then."""
+    """Whether the next answer comes twice, for the person to choose: only with consent, and a share of them.
+
+    They are spread evenly, from the second answer of a conversation on: by a share of a quarter its second, sixth, ….
+    """
+    share = Serving.from_json(access.project.serving).answer_twice
     given = sum(turn["role"] == "assistant" for turn in chat.messages)
-    return given % ASK_EVERY == 1 and has_consented(session, access)
+    # The count of twos rises by one from `given - 1` to `given` answers, where it is a whole number more.
+    due = given > 0 and int(given * share + 1 - share) > int((given - 1) * share + 1 - share)
+    return (due or share == 1) and has_consented(session, access)
 
 
 def has_consented(session: Session, access: Access) -> bool:

@@ -1,7 +1,7 @@
 """The door of chat: the page, the OpenAI-compatible gateway, feedback."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
@@ -9,41 +9,47 @@ import anyio
 from fastapi import APIRouter, Body, Form, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from sqlalchemy.orm import Session
 
-from app.accounts.access import MemberOf, Person, find_project, page_context
+from app.accounts import quotas
+from app.accounts.access import Access, MemberOf, Person, find_project, page_context, token_of
 from app.chat import best_of as candidates
 from app.chat import choices, conversations, gateway
 from app.chat.feedback import Feedback
 from app.chat.feedback import keep as keep_feedback
 from app.checkpoints.checkpoints import promoted
-from app.database import Transaction, open_session
-from app.errors import DomainError, Unavailable
+from app.database import Opener, Transaction
+from app.errors import BadInput, DomainError, Unavailable
+from app.later import Later
+from app.messages import check_messages
 from app.models import Chat
+from app.models.policies import Serving
 from app.templating import environment, page
 
 pages = APIRouter()
 api = APIRouter(tags=["chat"])
 
 EVENTS = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
+Ask = Callable[[], Callable[[Session], None]]
+"""Asks the engine, without a session, and returns what keeps the answer in one."""
 
 
 @pages.get("/projects/{slug}/chat")
 @pages.get("/projects/{slug}/chat/{chat_id}")
 def chat_page(request: Request, access: MemberOf, session: Transaction, chat_id: int | None = None) -> Response:
     """A conversation (or the beginning of one) and the person's earlier ones."""
-    return page(
-        request,
-        "chat/chat.html",
-        {
-            **page_context(access, "chat"),
-            "chat": conversations.find(session, access, chat_id) if chat_id else None,
-            "recent": conversations.recent(session, access),
-            "checkpoint": promoted(session, access.project.id, "policy"),
-            "consented": conversations.has_consented(session, access),
-            "picker": candidates.picker(session, access.project),
-            "most_candidates": candidates.MOST,
-        },
-    )
+    chat = conversations.read(session, access, chat_id) if chat_id else None
+    values = {
+        "chat": chat,
+        "mine": chat is None or chat.user_id == access.person.id,
+        "recent": conversations.recent(session, access),
+        "checkpoint": promoted(session, access.project.id, "policy"),
+        "consented": conversations.has_consented(session, access),
+        "serving": Serving.from_json(access.project.serving),
+        "picker": candidates.picker(session, access.project),
+        "most_candidates": candidates.MOST,
+    }
+    return page(request, "chat/chat.html", page_context(access, "chat") | values)
 
 
 @pages.post("/projects/{slug}/chat")
@@ -52,47 +58,100 @@ def say(
     request: Request,
     access: MemberOf,
     session: Transaction,
+    opener: Opener,
     text: Annotated[str, Form()] = "",
     best_of: Annotated[int | None, Form(ge=1, le=candidates.MOST)] = None,
     chat_id: int | None = None,
 ) -> Response:
     """Say something. Without JavaScript the whole answer is awaited; with it, `answer` streams it afterwards."""
     chat = conversations.say(session, access, chat_id, text, best_of)
+    return _answered(request, session, access, chat, opener)
+
+
+@pages.post("/projects/{slug}/chat/{chat_id}/again")
+def write_again(request: Request, access: MemberOf, session: Transaction, opener: Opener, chat_id: int) -> Response:
+    """Have the last answer written once more."""
+    return _answered(request, session, access, conversations.take_back(session, access, chat_id), opener)
+
+
+@pages.post("/projects/{slug}/chat/{chat_id}/edit")
+def edit(
+    request: Request,
+    access: MemberOf,
+    session: Transaction,
+    opener: Opener,
+    chat_id: int,
+    turn: Annotated[int, Form(ge=0)],
+    text: Annotated[str, Form()] = "",
+) -> Response:
+    """Say something else in an earlier turn; what came after it goes."""
+    return _answered(request, session, access, conversations.edit(session, access, chat_id, turn, text), opener)
+
+
+def _answered(request: Request, session: Session, access: Access, chat: Chat, opener: Opener) -> Response:
     if request.headers.get("accept") == "application/json":
         return Response(json.dumps({"chat": str(chat.id)}), media_type="application/json")
-    # While the engine is down the question stays, and the page says that it has no answer yet.
-    with suppress(Unavailable):
-        if conversations.asks_twice(session, access, chat):
-            choices.answer_twice(session, access, chat)
-        elif candidates.applies(session, access, chat):
-            candidates.answer(session, access, chat)
-        else:
-            call, checkpoint = conversations.call_for(session, access, chat)
-            written = gateway.complete(call)["choices"][0]["message"]["content"] or ""
-            conversations.keep_answer(session, chat.id, written.strip(), checkpoint.id if checkpoint else None)
-    return RedirectResponse(f"/projects/{access.project.slug}/chat/{chat.id}#end", 303)
+    ask, there = _next_answer(session, access, chat), f"/projects/{access.project.slug}/chat/{chat.id}#end"
+
+    def work() -> Response:
+        # While the engine is down the question stays, and the page says that it has no answer yet.
+        with suppress(Unavailable):
+            keep = ask()
+            with opener() as later:
+                keep(later)
+        return RedirectResponse(there, 303)
+
+    return Later(work)
+
+
+def _next_answer(session: Session, access: Access, chat: Chat) -> Ask:
+    """How the next answer comes: twice, as the best of several, or once."""
+    if conversations.asks_twice(session, access, chat):
+        return choices.answer_twice(session, access, chat)
+    if candidates.applies(session, access, chat):
+        return candidates.answer(session, access, chat)
+    call, checkpoint = conversations.call_for(session, access, chat)
+    checkpoint_id, chat_id = checkpoint.id if checkpoint else None, chat.id
+
+    def ask() -> Callable[[Session], None]:
+        written = gateway.complete(call)["choices"][0]["message"]["content"] or ""
+
+        def keep(later: Session) -> None:
+            conversations.keep_answer(later, chat_id, written.strip(), checkpoint_id)
+
+        return keep
+
+    return ask
 
 
 @pages.post("/projects/{slug}/chat/{chat_id}/answer")
-def answer(access: MemberOf, session: Transaction, chat_id: int) -> Response:
+def answer(access: MemberOf, session: Transaction, opener: Opener, chat_id: int) -> Response:
     """Stream the next answer as server-sent events: `piece` with text, then `turns` with the conversation's HTML.
 
     Where there is something to choose or to pick from, the turns come at once, without pieces.
     """
-    chat = conversations.find(session, access, chat_id, lock=True)
-    if conversations.asks_twice(session, access, chat) or chat.pending:
-        if not chat.pending:
-            choices.answer_twice(session, access, chat)
-        return Response(_event("turns", _turns(access.project.slug, chat)), media_type="text/event-stream")
-    if candidates.applies(session, access, chat):
-        candidates.answer(session, access, chat)
-        return Response(_event("turns", _turns(access.project.slug, chat)), media_type="text/event-stream")
+    chat, slug = conversations.find(session, access, chat_id, lock=True), access.project.slug
+    if chat.pending:
+        return Response(_event("turns", _turns(slug, chat)), media_type="text/event-stream")
+    if conversations.asks_twice(session, access, chat) or candidates.applies(session, access, chat):
+        ask = _next_answer(session, access, chat)
+
+        def work() -> Response:
+            keep = ask()
+            with opener() as later:
+                keep(later)
+                turns = _turns(slug, later.get_one(Chat, chat_id))
+            return Response(_event("turns", turns), media_type="text/event-stream")
+
+        return Later(work)
     call, checkpoint = conversations.call_for(session, access, chat)
-    stream = _stream(access.project.slug, chat.id, call, checkpoint.id if checkpoint else None)
+    stream = _stream(slug, chat.id, call, checkpoint.id if checkpoint else None, opener)
     return StreamingResponse(stream, media_type="text/event-stream", headers=EVENTS)
 
 
-async def _stream(slug: str, chat_id: int, call: gateway.Call, checkpoint_id: int | None) -> AsyncIterator[str]:
+async def _stream(
+    slug: str, chat_id: int, call: gateway.Call, checkpoint_id: int | None, opener: Opener
+) -> AsyncIterator[str]:
     """No database session is held while the model writes; what it wrote is kept even when the reader leaves early."""
     pieces: list[str] = []
     try:
@@ -109,12 +168,12 @@ async def _stream(slug: str, chat_id: int, call: gateway.Call, checkpoint_id: in
         return
     finally:
         with anyio.CancelScope(shield=True):
-            turns = await run_in_threadpool(_keep, slug, chat_id, "".join(pieces).strip(), checkpoint_id)
+            turns = await run_in_threadpool(_keep, slug, chat_id, "".join(pieces).strip(), checkpoint_id, opener)
     yield _event("turns", turns)
 
 
-def _keep(slug: str, chat_id: int, text: str, checkpoint_id: int | None) -> str:
-    with open_session() as session:
+def _keep(slug: str, chat_id: int, text: str, checkpoint_id: int | None, opener: Opener) -> str:
+    with opener() as session:
         chat = conversations.keep_answer(session, chat_id, text, checkpoint_id)
         return _turns(slug, chat) if chat else ""
 
@@ -124,7 +183,7 @@ def _event(name: str, data: str) -> str:
 
 
 def _turns(slug: str, chat: Chat) -> str:
-    return environment.get_template("chat/_turns.html").render(chat=chat, slug=slug)
+    return environment.get_template("chat/_turns.html").render(chat=chat, slug=slug, mine=True)
 
 
 @pages.post("/projects/{slug}/chat/{chat_id}/choice")
@@ -137,6 +196,13 @@ def choose(
     """Which of two answers was better; the conversation goes on with it."""
     choices.choose(session, access, chat_id, better)
     return RedirectResponse(f"/projects/{access.project.slug}/chat/{chat_id}#end", 303)
+
+
+@pages.post("/projects/{slug}/chat/{chat_id}/share")
+def share(access: MemberOf, session: Transaction, chat_id: int, on: Annotated[bool, Form()]) -> Response:
+    """Let everybody in the project read the conversation, or nobody any more."""
+    conversations.share(session, access, chat_id, on=on)
+    return RedirectResponse(f"/projects/{access.project.slug}/chat/{chat_id}", 303)
 
 
 @pages.post("/projects/{slug}/chat-consent")
@@ -157,17 +223,47 @@ def forget(access: MemberOf, session: Transaction, chat_id: int) -> Response:
 def models(person: Person, session: Transaction) -> dict[str, Any]:
     """The names that `model` understands: `slug`, `slug@base`, `slug@checkpoint`."""
     names = gateway.model_names(session, person)
-    return {"object": "list", "data": [{"id": name, "object": "model", "owned_by": "pairloop"} for name in names]}
+    listed = [{"id": name, "object": "model", "created": 0, "owned_by": "pairloop"} for name in names]
+    return {"object": "list", "data": listed}
 
 
 @api.post("/v1/chat/completions", response_model=None)
-def chat_completions(person: Person, session: Transaction, asked: Annotated[dict[str, Any], Body()]) -> Response:
-    """OpenAI's chat completions, streaming too. The project's sampling settings hold where the request has none."""
+def chat_completions(
+    request: Request, person: Person, session: Transaction, opener: Opener, asked: Annotated[dict[str, Any], Body()]
+) -> Response:
+    """OpenAI's chat completions, streaming too. The project's sampling settings hold where the request has none.
+
+    With `store: true` the caller agrees that the prompt may become one of the project's, where the project wants that.
+    """
+    token = token_of(request)
+    quotas.check(session, token)
     call = gateway.call_for(session, person, asked)
-    if not asked.get("stream"):
-        return Response(json.dumps(gateway.complete(call), ensure_ascii=False), media_type="application/json")
-    opened = anyio.from_thread.run(gateway.open_stream, call)
-    return StreamingResponse(opened.events(), media_type="text/event-stream", headers=EVENTS)
+    if asked.get("store") is True:
+        _keep_prompt(session, person, asked)
+    token_id = token.id if token else None
+
+    def count(usage: dict[str, int]) -> None:
+        if token_id is not None:
+            with opener() as later:
+                quotas.count(later, token_id, usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
+
+    def whole() -> Response:
+        written = gateway.complete(call)
+        count(written.get("usage") or {})
+        return Response(json.dumps(written, ensure_ascii=False), media_type="application/json")
+
+    def streamed() -> Response:
+        opened = anyio.from_thread.run(gateway.open_stream, call)
+        return StreamingResponse(opened.events(count), media_type="text/event-stream", headers=EVENTS)
+
+    return Later(streamed if asked.get("stream") else whole)
+
+
+def _keep_prompt(session: Session, person: Person, asked: dict[str, Any]) -> None:
+    access, _checkpoint = gateway.find_model(session, person, asked["model"])
+    # What is no prompt (a conversation that ends with the assistant) may still be answered.
+    with suppress(BadInput):
+        conversations.keep_prompt(session, access, check_messages(asked["messages"]), "api")
 
 
 @api.post("/api/v1/feedback", status_code=201)

@@ -1,1 +1,1 @@
-"""Checkpoints: register, compare, gate, promote, roll back."""
+"""Checkpoints: register, judge, gate, put before people, promote, roll back, take away, bring back."""

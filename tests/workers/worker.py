@@ -36,7 +36,8 @@ def work_until_idle() -> None:
                 wait=False,
                 install_signal_handlers=False,
                 listen_notify=False,
-                shutdown_graceful_timeout=30,
+                # A busy machine may need minutes for what a child does in seconds.
+                shutdown_graceful_timeout=300,
             )
 
     asyncio.run(work())

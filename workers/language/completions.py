@@ -1,11 +1,12 @@
 """The shapes of OpenAI's chat completions, and the few fields that Pairloop adds (vLLM's names where they exist)."""
 
 import secrets
+from collections.abc import Sequence
 from typing import Any, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from workers.language.decode import Finish, Request
+from workers.language.decode import Event, Finish, Request
 from workers.language.model import LanguageModel
 from workers.language.sampling import Settings
 from workers.language.tokens import encode_prompt
@@ -14,6 +15,7 @@ DEFAULT_MAX_TOKENS = 512
 SEEDS = 2**31
 MOST_SCORED = 64
 MOST_READ = 16
+MOST_ALTERNATIVES = 20
 
 
 class Message(BaseModel):
@@ -46,6 +48,8 @@ class StreamOptions(BaseModel):
     """What a stream carries besides text."""
 
     include_usage: bool = False
+    continuous_usage_stats: bool = False
+    """With every piece the tokens so far, as vLLM has it."""
 
 
 class ChatRequest(BaseModel):
@@ -64,9 +68,14 @@ class ChatRequest(BaseModel):
     stream_options: StreamOptions | None = None
     return_token_ids: bool = False
     return_features: bool = False
+    logprobs: bool = False
+    top_logprobs: int = Field(0, ge=0, le=MOST_ALTERNATIVES)
     checkpoint: CheckpointField | None = None
 
-    @field_validator("temperature", "top_p", "n", "stream", "return_token_ids", "return_features", mode="before")
+    @field_validator(
+        *("temperature", "top_p", "n", "stream", "return_token_ids", "return_features", "logprobs", "top_logprobs"),
+        mode="before",
+    )
     @classmethod
     def _default(cls, value: Any, info: Any) -> Any:
         return cls.model_fields[info.field_name].default if value is None else value
@@ -82,6 +91,12 @@ class ChatRequest(BaseModel):
             raise ValueError("Features exist once an answer is whole; ask for them without stream")
         return self
 
+    @model_validator(mode="after")
+    def _alternatives_need_logprobs(self) -> Self:
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs: true")
+        return self
+
     @property
     def wants_usage(self) -> bool:
         """Whether a stream ends with the number of tokens."""
@@ -93,7 +108,7 @@ class ChatRequest(BaseModel):
         wanted = self.max_completion_tokens or self.max_tokens or DEFAULT_MAX_TOKENS
         settings = Settings(self.temperature, self.top_p, min(wanted, lm.context - len(prompt)))
         seed = secrets.randbelow(SEEDS) if self.seed is None else self.seed
-        return [Request(prompt, settings, seed + index) for index in range(self.n)]
+        return [Request(prompt, settings, seed + index, self.top_logprobs) for index in range(self.n)]
 
 
 class ScoreRequest(BaseModel):
@@ -121,10 +136,31 @@ class FeaturesRequest(BaseModel):
     items: list[Unread] = Field(min_length=1, max_length=MOST_READ)
 
 
-def choice(index: int, text: str, finish: Finish, token_ids: list[int] | None) -> dict[str, Any]:
-    """One choice of a completion; token ids only where they were asked for."""
-    whole = {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
-    return whole if token_ids is None else {**whole, "token_ids": token_ids}
+def choice(index: int, text: str, finish: Finish, **more: Any) -> dict[str, Any]:
+    """One choice of a completion; `more` holds what was asked for besides, such as token_ids."""
+    said = {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+    return {**said, **more}
+
+
+def logprobs_of(lm: LanguageModel, events: Sequence[Event]) -> dict[str, Any]:
+    """OpenAI's `logprobs`: each token of the text with its log-probability and the most probable alternatives.
+
+    Under the whole distribution at the request's temperature (at temperature 0: at 1). The token that ends the turn is
+    no text and is left out.
+    """
+    shown = [event for event in events if event.finish != "stop"]
+    return {"content": [_token(lm, event) for event in shown], "refusal": None}
+
+
+def _token(lm: LanguageModel, event: Event) -> dict[str, Any]:
+    others = [_named(lm, token, logprob) for token, logprob in event.top]
+    return {**_named(lm, event.token, event.logprob), "top_logprobs": others}
+
+
+def _named(lm: LanguageModel, token: int, logprob: float) -> dict[str, Any]:
+    text = str(lm.tokenizer.decode([token]))
+    # -9999.0 is what OpenAI sends for a token that is as good as impossible; JSON has no infinity.
+    return {"token": text, "logprob": max(logprob, -9999.0), "bytes": list(text.encode())}
 
 
 def first_choice(index: int) -> dict[str, Any]:
@@ -132,10 +168,9 @@ def first_choice(index: int) -> dict[str, Any]:
     return {"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
 
 
-def chunk_choice(index: int, text: str, finish: Finish | None, token_ids: list[int] | None) -> dict[str, Any]:
-    """A piece of one choice in a stream."""
-    piece = {"index": index, "delta": {"content": text} if text else {}, "finish_reason": finish}
-    return piece if token_ids is None else {**piece, "token_ids": token_ids}
+def chunk_choice(index: int, text: str, finish: Finish | None, **more: Any) -> dict[str, Any]:
+    """A piece of one choice in a stream; `more` as in `choice`."""
+    return {"index": index, "delta": {"content": text} if text else {}, "finish_reason": finish, **more}
 
 
 def usage(prompt: int, completion: int) -> dict[str, int]:

@@ -5,7 +5,7 @@ shares (a system turn) once for all. Masks and positions are explicit, from the 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from random import Random
 from typing import Literal
@@ -31,6 +31,8 @@ class Request:
     prompt: Sequence[int]
     settings: Settings
     seed: int
+    top: int = 0
+    """How many of the most probable tokens each event names beside the one that was drawn."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Event:
     token: int
     logprob: float
     finish: Finish | None
+    top: tuple[tuple[int, float], ...] = ()
+    """The most probable tokens with their log-probabilities, where the request asked for them."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +226,8 @@ class Batch:
             finish = self._finish(row)
             row.gone = row.gone or finish is not None
             events.append(Event(row.key, token, logprob, finish))
+        if any(row.request.top for row in rows):
+            return [replace(event, top=_top(row, one)) for event, row, one in zip(events, rows, logits, strict=True)]
         return events
 
     def _finish(self, row: _Row) -> Finish | None:
@@ -269,6 +275,14 @@ def generate(
     parts = zip((list(request.prompt) for request in requests), tokens, logprobs, finished, strict=True)
     done = [Sampled(*response) for response in parts]
     return [done[start : start + n] for start in range(0, len(done), n)]
+
+
+def _top(row: _Row, logits: Tensor) -> tuple[tuple[int, float], ...]:
+    """The most probable tokens of logits [V] under the whole distribution at the row's temperature, as in `sample`."""
+    if not row.request.top:
+        return ()
+    found = torch.log_softmax(logits.float() / (row.request.settings.temperature or 1.0), -1).topk(row.request.top)
+    return tuple(zip(found.indices.tolist(), found.values.tolist(), strict=True))
 
 
 def _columns(group: _Group, prompt: tuple[int, ...]) -> list[int]:

@@ -14,7 +14,7 @@ from fastapi import Request
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from workers.language.checkpoints import Checkpoints
-from workers.language.completions import ChatRequest, choice, chunk_choice, error, first_choice, usage
+from workers.language.completions import ChatRequest, choice, chunk_choice, error, first_choice, logprobs_of, usage
 from workers.language.decode import Event
 from workers.language.errors import ModelUnusable
 from workers.language.logprobs import Row
@@ -107,6 +107,7 @@ class Answer:
         self.prompt = list(requests[0].prompt)
         self.texts = [TextStream(lm, body.stop) for _ in requests]
         self.token_ids: list[list[int]] = [[] for _ in requests]
+        self.events: list[list[Event]] = [[] for _ in requests]
         self.finishes: dict[int, Any] = {}
 
         def sink(news: list[Event] | Exception) -> None:
@@ -128,6 +129,7 @@ class Answer:
                 continue
             text = self.texts[event.key]
             self.token_ids[event.key].append(event.token)
+            self.events[event.key].append(event)
             shown = text.add(event.token)
             finish = "stop" if text.stopped else event.finish
             if finish:
@@ -135,15 +137,15 @@ class Answer:
                 self.finishes[event.key] = finish
                 if not event.finish:
                     self.engine.scheduler.drop(self.job, event.key)
-            token_ids = [event.token] if self.body.return_token_ids else None
-            if shown or finish or token_ids:
-                pieces.append(chunk_choice(event.key, shown, finish, token_ids))
+            more = self._asked_for([event])
+            if shown or finish or more:
+                pieces.append(chunk_choice(event.key, shown, finish, **more))
         return pieces
 
     def completion(self) -> dict[str, Any]:
         """The whole answer, once it is done."""
-        ids: list[Any] = list(self.token_ids) if self.body.return_token_ids else [None] * len(self.texts)
-        choices = [choice(i, text.text, self.finishes[i], ids[i]) for i, text in enumerate(self.texts)]
+        more = [self._asked_for(events) for events in self.events]
+        choices = [choice(i, text.text, self.finishes[i], **more[i]) for i, text in enumerate(self.texts)]
         prompt = {"prompt_token_ids": self.prompt} if self.body.return_token_ids else {}
         return {**self._head("chat.completion"), **prompt, "choices": choices, "usage": self.usage()}
 
@@ -167,6 +169,11 @@ class Answer:
         """Leave the batch, finished or not."""
         self.engine.scheduler.cancel(self.job)
         self.engine.checkpoints.give_back(self.job.adapter)
+
+    def _asked_for(self, events: list[Event]) -> dict[str, Any]:
+        """What a request asked for about some tokens besides their text."""
+        ids = {"token_ids": [event.token for event in events]} if self.body.return_token_ids else {}
+        return ids | ({"logprobs": logprobs_of(self.lm, events)} if self.body.logprobs else {})
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.body.model}
@@ -202,6 +209,7 @@ async def whole(answer: Answer, request: Request) -> dict[str, Any] | None:
 
 async def stream(answer: Answer) -> AsyncIterator[str]:
     """Server-sent events until every choice is finished; a client that goes away ends this generator."""
+    continuous = answer.body.stream_options is not None and answer.body.stream_options.continuous_usage_stats
     try:
         prompt = {"prompt_token_ids": answer.prompt} if answer.body.return_token_ids else {}
         yield answer.chunk([first_choice(index) for index in range(len(answer.texts))], **prompt)
@@ -211,7 +219,7 @@ async def stream(answer: Answer) -> AsyncIterator[str]:
                 yield f"data: {json.dumps(error(str(news), kind='server_error'))}\n\n"
                 break
             if pieces := answer.take(news):
-                yield answer.chunk(pieces)
+                yield answer.chunk(pieces, **({"usage": answer.usage()} if continuous else {}))
         if answer.body.wants_usage:
             yield answer.chunk([], usage=answer.usage())
         yield "data: [DONE]\n\n"
