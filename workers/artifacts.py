@@ -19,9 +19,9 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 MANIFEST = "manifest.json"
-# Nothing that can carry code (pickles above all) is ever written or read.
 COPIES = 16
 """Directories of other stores that are kept on this machine's disk."""
+# Nothing that can carry code (pickles above all) is ever written or read.
 ALLOWED = (".safetensors", ".json", ".parquet", ".jsonl", ".txt")
 
 

@@ -22,6 +22,7 @@ from app.errors import DomainError
 from app.labeling import repeats
 from app.live_head import heads
 from app.models import FINISHED, Assignment, LoginSession, Project, RateLimit, Run, User, now
+from app.prompts import imports, uploads
 from app.queue import DEFAULT, TRAIN, queue
 from app.runs import due, fence, live, progress, steps
 from app.runs.progress import Cancelled, Failed, PutBack
@@ -176,8 +177,20 @@ def export(context: JobContext, run_id: int) -> None:
 
 @queue.task(name="import", queue=DEFAULT, pass_context=True)
 def bring_in(context: JobContext, run_id: int) -> None:
-    """Make a candidate of a model that somebody brought."""
-    work_on(context, run_id, lambda run_id, watch: packages.take_in(run_id, RunLog(run_id).file, watch.for_child))
+    """Bring a file of prompts or comparisons in, or make a candidate of a model that somebody brought."""
+    work_on(context, run_id, _bring_in)
+
+
+def _bring_in(run_id: int, watch: Watch) -> None:
+    with open_session() as session:
+        of_model = session.get_one(Run, run_id).params.get("what") == "model"
+    if of_model:
+        packages.take_in(run_id, RunLog(run_id).file, watch.for_child)
+        return
+    said = imports.bring_in(run_id, watch.go_on)
+    with _ending(run_id) as (session, run):
+        steps.succeeded(session, run, {}, said)
+    imports.forget_file(run_id)
 
 
 def _export(run_id: int, watch: Watch) -> None:
@@ -237,6 +250,7 @@ def every_minute(timestamp: int) -> None:
         over = (Assignment.status == "leased") & (Assignment.leased_until < now() - timedelta(minutes=1))
         session.execute(update(Assignment).where(over).values(status="expired"))
         session.execute(delete(LoginSession).where(LoginSession.expires_at < now()))
+        uploads.forget_old(session)
         session.execute(delete(RateLimit).where(RateLimit.window_start < now() - timedelta(days=1)))
 
 

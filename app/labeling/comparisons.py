@@ -14,11 +14,14 @@ from app.errors import BadInput
 from app.messages import check_text
 from app.models import ORDINARY, Checkpoint, Comparison, Project, Prompt, Response
 
+# Made once, because making it takes longer than writing a prompt with it.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 def prompt_hash(messages: Sequence[dict[str, Any]]) -> str:
     """SHA-256 of the conversation's normalised text: NFC, white space as single blanks, case kept, roles included."""
     spoken = [[turn["role"], " ".join(unicodedata.normalize("NFC", turn["content"]).split())] for turn in messages]
-    return hashlib.sha256(json.dumps(spoken, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_ENCODER.encode(spoken).encode()).hexdigest()
 
 
 def is_holdout(hash: str) -> bool:

@@ -3,6 +3,7 @@
 from app.models.audit import AuditEvent
 from app.models.base import Base, now
 from app.models.chat import Chat, ChatConsent
+from app.models.imports import Upload, WrongLine
 from app.models.labels import (
     DECISIVE,
     FLAGS,
@@ -86,6 +87,8 @@ __all__ = [
     "TokenLimit",
     "TokenUse",
     "Trial",
+    "Upload",
     "User",
+    "WrongLine",
     "now",
 ]

@@ -58,6 +58,7 @@ class Prompt(Base):
         Index("ix_prompts_inside", "project_id", "id", postgresql_where=text("NOT sampled AND withdrawn_at IS NULL")),
         Index("ix_prompts_tags", "tags", postgresql_using="gin"),
         Index("ix_prompts_words", text("prompt_words(messages)"), postgresql_using="gin"),
+        Index("ix_prompts_of_import", "run_id", postgresql_where=text("run_id IS NOT NULL")),
     )
 
     id: Mapped[Id]
@@ -73,6 +74,8 @@ class Prompt(Base):
     needs: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}", default=list)
     """Languages and skills without which nobody can judge answers to it, such as `ko` or `medicine`."""
     times_sampled: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+    """The import that brought it, where one did."""
     created_at: Mapped[Created]
     withdrawn_at: Mapped[datetime | None]
 

@@ -61,19 +61,11 @@ def entries(file: IO[bytes]) -> Iterator[Entry]:
 
     Raises BadInput where there is nothing at all, or the file is UTF-16.
     """
-    head = _head(file)
+    head = head_of(file)
     return _items(file) if head.startswith("[") else _lines(file)
 
 
-def recognised(file: IO[bytes], kind: str = "") -> Iterator[Entry]:
-    """The same for what people paste or choose: plain text too, one entry a line; `kind` is "json", "text" or ""."""
-    head = _head(file)
-    if kind == "json" or (kind != "text" and _looks_like_json(head)):
-        return entries(file)
-    return _plain_lines(file)
-
-
-def _head(file: IO[bytes]) -> str:
+def head_of(file: IO[bytes]) -> str:
     """The beginning, without blanks; leaves the file at its start, behind a byte order mark."""
     file.seek(0)
     start = file.read(4)
@@ -90,7 +82,7 @@ def _head(file: IO[bytes]) -> str:
     return head.decode(errors="replace")
 
 
-def _looks_like_json(head: str) -> bool:
+def looks_like_json(head: str) -> bool:
     """Whether a paste that begins like this is meant as JSON; a sentence in quotation marks or brackets is not."""
     if re.match(r'\{\s*["}]|\[\s*["\[{\]]', head):
         return True
@@ -101,9 +93,9 @@ def _looks_like_json(head: str) -> bool:
 
 
 def _lines(file: IO[bytes]) -> Iterator[Entry]:
-    for number, raw, whole in _raw_lines(file):
+    for number, raw, whole in raw_lines(file):
         if not whole:
-            yield _too_long(number, raw)
+            yield too_long(number, raw)
             continue
         try:
             yield Entry(number, DECODER.decode(raw.decode()), raw)
@@ -113,16 +105,16 @@ def _lines(file: IO[bytes]) -> Iterator[Entry]:
             yield Entry(number, None, raw, _not_json(problem))
 
 
-def _plain_lines(file: IO[bytes]) -> Iterator[Entry]:
-    for number, raw, whole in _raw_lines(file):
+def plain_lines(file: IO[bytes]) -> Iterator[Entry]:
+    for number, raw, whole in raw_lines(file):
         try:
-            yield Entry(number, raw.decode().strip(), raw) if whole else _too_long(number, raw)
+            yield Entry(number, raw.decode().strip(), raw) if whole else too_long(number, raw)
         except UnicodeDecodeError as problem:
             yield Entry(number, None, raw, _not_utf8(problem))
 
 
-def _raw_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes, bool]]:
-    """Number and bytes of every line that is not blank, and whether that is the whole line."""
+def raw_lines(file: IO[bytes], *, blank: bool = False) -> Iterator[tuple[int, bytes, bool]]:
+    """Number and bytes of every line, and whether that is the whole line; `blank` ones only where asked for."""
     number = 0
     while line := file.readline(LONGEST + 1):
         number += 1
@@ -130,7 +122,7 @@ def _raw_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes, bool]]:
         ended = line.endswith(b"\n")
         while not ended and (rest := file.readline(CHUNK)):
             ended = rest.endswith(b"\n")
-        if line.strip():
+        if blank or line.strip():
             yield number, line.rstrip(b"\r\n"), whole
 
 
@@ -202,7 +194,7 @@ class _Text:
             self.more(max(CHUNK, len(self.text) - self.at))
         raw, self.at = self.text[self.at : end].encode(errors="surrogateescape"), end
         if len(raw) > LONGEST:
-            return _too_long(number, raw)
+            return too_long(number, raw)
         try:
             raw.decode()
         except UnicodeDecodeError as problem:
@@ -230,5 +222,5 @@ def _not_utf8(problem: UnicodeDecodeError) -> str:
     return f"This is not UTF-8: byte {problem.start + 1} begins no character. Save it as UTF-8."
 
 
-def _too_long(number: int, raw: bytes) -> Entry:
+def too_long(number: int, raw: bytes) -> Entry:
     return Entry(number, None, raw[:1000], "This is longer than 2 MB, the most that a prompt or a comparison may be.")

@@ -1,61 +1,74 @@
 """`pairloop import`: a file of prompts, or of ready-made comparisons, into a project."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from app.api_client import HERE, Slug, Token, Url, signed_in
+from app.api_client import HERE, Api, Slug, Token, Url, signed_in
 
-PIECE = 16_000_000  # bytes sent at once; the server takes 64 MB
-WHOLE = 64_000_000  # bytes that the server takes at once
+RESULT = ("added", "duplicates", "rejected", "rejected_total")
 
 commands = typer.Typer()
 
 
-@commands.command("import", epilog="Example: pairloop import --project demo --what prompts prompts.jsonl")
+@commands.command("import", epilog="Example: pairloop import --project demo --map prompt=question prompts.jsonl")
 def bring_in(
     file: Annotated[
-        Path, typer.Argument(help="JSON Lines of any length, or a JSON list.", exists=True, dir_okay=False)
+        Path,
+        typer.Argument(
+            help="Text, CSV, JSON, JSON Lines or Parquet; text may be packed with gzip or zstd.",
+            exists=True,
+            dir_okay=False,
+        ),
     ],
     project: Slug,
     token: Token,
     url: Url = HERE,
-    what: Annotated[
-        str, typer.Option(help="prompts, or comparisons (two responses each, with or without an answer).")
-    ] = ("prompts"),
+    layout: Annotated[
+        str,
+        typer.Option(help="prompts, preference, pairs, hh, scored, arena, label_studio or argilla; else recognised."),
+    ] = "",
+    map: Annotated[
+        list[str], typer.Option(help="Which column is what, such as prompt=question; may be given again.")
+    ] = [],  # noqa: B006  typer copies it
+    format: Annotated[str, typer.Option(help="text, csv, json, jsonl or parquet; else recognised.")] = "",
+    check: Annotated[
+        bool, typer.Option("--check", help="Only show what the first rows would become; store nothing.")
+    ] = False,
+    wrong_lines: Annotated[
+        Path | None, typer.Option(help="Where to write the lines that could not be used, to mend them.")
+    ] = None,
+    what: Annotated[str, typer.Option(help="The same as --layout prompts, or comparisons of any layout.")] = "",
 ) -> None:
     """Bring prompts or comparisons in.
 
     Prints how many were added, known already, or rejected, and why. What can be used is taken, whatever else is in the
     file; the same file twice adds nothing.
     """
-    if what not in ("prompts", "comparisons"):
+    if what not in ("", "prompts", "comparisons"):
         raise typer.BadParameter("Import prompts or comparisons.", param_hint="--what")
-    total: dict[str, Any] = {"added": 0, "duplicates": 0, "rejected": [], "rejected_total": 0}
-    with signed_in(url, token) as api:
-        for first_line, piece in pieces(file):
-            taken = api.call("POST", f"/projects/{project}/{what}", content=piece)
-            for count in ("added", "duplicates", "rejected_total"):
-                total[count] += taken[count]
-            total["rejected"] += [{**bad, "line": bad["line"] + first_line} for bad in taken["rejected"]]
-            typer.echo(f"{total['added']} added so far.", err=True)
-    typer.echo(json.dumps(total))
-
-
-def pieces(file: Path) -> Iterator[tuple[int, bytes]]:
-    """The file in pieces of whole lines, each with the number of lines before it; a JSON list in one piece."""
-    with file.open("rb") as source:
-        if source.read(1024).lstrip()[:1] == b"[":
-            if file.stat().st_size > WHOLE:
-                raise typer.BadParameter("A JSON list of more than 64 MB does not fit; write it as JSON Lines.")
-            source.seek(0)
-            yield 0, source.read()
+    if what == "prompts" and not layout:
+        layout = "prompts"
+    how = {"layout": layout, "map": map, "format": format, "name": file.name}
+    with signed_in(url, token) as api, file.open("rb") as content:
+        path = f"/projects/{project}/imports"
+        if check:
+            typer.echo(json.dumps(api.call("POST", f"{path}/preview", params=how, content=content), ensure_ascii=False))
             return
-        source.seek(0)
-        before = 0
-        while lines := source.readlines(PIECE):
-            yield before, b"".join(lines)
-            before += len(lines)
+        started = api.call("POST", path, params=how, content=content)
+        typer.echo(f"{started['layout']}, {started['format']}: {started['mapping']}", err=True)
+        ended = api.until_finished(f"/imports/{started['id']}")
+        _keep_wrong_lines(api, ended, wrong_lines)
+    typer.echo(json.dumps({"import": ended["id"], **{name: ended[name] for name in RESULT}}, ensure_ascii=False))
+    if ended["status"] != "succeeded":
+        typer.echo(ended["error"] or f"The import was {ended['status']}.", err=True)
+        raise typer.Exit(1)
+
+
+def _keep_wrong_lines(api: Api, ended: dict[str, Any], to: Path | None) -> None:
+    if to is not None and ended["rejected_total"]:
+        with to.open("wb") as kept:
+            for piece in api.download(f"/imports/{ended['id']}/wrong-lines"):
+                kept.write(piece)

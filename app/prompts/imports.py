@@ -1,74 +1,256 @@
-"""Imports by hand, kept as runs: what came of a paste or a file, and the wrong lines to mend."""
+"""Imports: a file or a paste brought in by a run that may be watched, cancelled, and withdrawn again."""
 
-from collections.abc import Callable, Iterable
-from typing import IO, Any
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.accounts.access import Access
+from app.accounts.access import Access, may
+from app.database import open_session
 from app.errors import BadInput, NotFound
 from app.languages import _
-from app.models import Project, Run, now
-from app.prompts import bodies, comparisons, prompts
+from app.models import Project, Run, Upload, User, WrongLine
+from app.prompts import comparisons, layouts, previews, prompts, uploads
 from app.prompts.bodies import Entry
+from app.prompts.copying import copy
+from app.prompts.formats import Source
+from app.prompts.previews import Preview
 from app.prompts.prompts import Added
+from app.prompts.tables import as_line
+from app.queue import enqueue
+from app.runs import runs
 
-WHAT: dict[str, Callable[[Session, Project, Iterable[Entry], str], Added]] = {
-    "prompts": prompts.add,
-    "comparisons": comparisons.add,
-}
-LONGEST_NAME = 100
+Check = Callable[[], None]
+"""Asked between batches; raises to stop the work."""
+BATCH = 2000
+"""Rows of a file that are brought in, or told as wrong, in one transaction."""
+TOLD = 50
+"""Wrong lines that the page lists."""
+MOST_KEPT = 100_000
+"""Wrong lines of one import that are kept; the others are only counted."""
 LONGEST_KEPT = 10_000
 """Characters of a wrong line that are kept."""
+ASKED_EVERY = 0.3  # s; how often the work asks whether to go on
+STEPS = 1000
+"""What a run under way counts as its total: thousandths of the file."""
 
 
-def bring(session: Session, access: Access, what: str, file: IO[bytes], name: str, kind: str) -> Run:
-    """Take in what a person pasted or chose, and keep what came of it; `name` is the file's, "" for a paste."""
-    if what not in WHAT:
-        raise BadInput(_("Bring in prompts or comparisons, not {what!r}.").format(what=what))
-    began = now()
-    source = plain_name(name) or "pasted"
-    entries = bodies.recognised(file, kind) if what == "prompts" else bodies.entries(file)
-    result = WHAT[what](session, access.project, entries, source)
+class _Add(Protocol):
+    def __call__(
+        self,
+        session: Session,
+        project: Project,
+        items: Iterator[Entry],
+        source: str,
+        *,
+        run_id: int | None,
+        most_told: int,
+    ) -> Added: ...
+
+
+ADD: dict[str, _Add] = {"prompts": prompts.add, "comparisons": comparisons.add}
+
+
+class Taken(NamedTuple):
+    """How far a run came: rows of the file that were read, and what became of them."""
+
+    rows: int = 0
+    added: int = 0
+    duplicates: int = 0
+    refused: int = 0
+
+    def plus(self, rows: int, result: Added) -> "Taken":
+        return Taken(
+            self.rows + rows,
+            self.added + result.added,
+            self.duplicates + result.duplicates,
+            self.refused + result.refused,
+        )
+
+
+def request(
+    session: Session,
+    access: Access,
+    upload: Upload,
+    format: str = "",
+    layout: str = "",
+    mapping: Mapping[str, str] | None = None,
+) -> Run:
+    """Begin to bring a file in; a worker does. What is not said is recognised now, and so is what cannot work.
+
+    Raises BadInput with a sentence where none of the first rows can be used.
+    """
+    if access.project.archived_at is not None:
+        raise BadInput(_("This project is archived. Bring it back in its settings before you bring anything in."))
+    with uploads.opened(upload) as file:
+        found = previews.look(session, access.project, file, format, layout, mapping or {})
+    _refuse_nothing(found)
     run = Run(
         project_id=access.project.id,
         kind="import",
-        status="succeeded",
-        params={"what": what, "file": plain_name(name)},
+        params=_params(upload, found),
         requested_by_id=access.person.id,
-        done=result.added,
-        total=result.added + result.duplicates + result.refused,
-        message=f"Added {result.added:,} {what}.",
-        result={**result.to_json(), "wrong": [_kept(one.raw) for one in result.rejected]},
-        started_at=began,
-        finished_at=now(),
+        message="Waits for a worker.",
+        result=Taken()._asdict(),
     )
     session.add(run)
     session.flush()
+    enqueue(session, "import", run_id=run.id)
     return run
 
 
-def find(session: Session, project: Project, run_id: int) -> Run:
-    """A project's import; NotFound where there is none of this number."""
-    run = session.scalar(select(Run).where(Run.id == run_id, Run.project_id == project.id, Run.kind == "import"))
-    if run is None:
-        raise NotFound(_("There is no such import in this project."))
+def _refuse_nothing(found: Preview) -> None:
+    """Raise BadInput where not one of the rows that were looked at can be used: then the layout is another."""
+    if not found.counts["good"]:
+        said = _("None of the first {n} rows can be used. {why} Choose another layout, or other columns.")
+        raise BadInput(said.format(n=found.counts["rows"], why=found.shown[0].why if found.shown else ""))
+
+
+def _params(upload: Upload, found: Preview) -> dict[str, Any]:
+    return {
+        "upload": upload.id,
+        "file": upload.name,
+        "what": found.form.what,
+        "format": found.format,
+        "layout": found.layout,
+        "mapping": found.mapping,
+        "header": found.header,
+    }
+
+
+def bring_in(run_id: int, check: Check = lambda: None) -> str:
+    """Bring in the file of a run that a worker took up, and return a sentence about it.
+
+    Each batch is one transaction with the count of rows read, so that a run taken up after a crash goes on behind the
+    last whole batch: nothing is lost, nothing comes twice. `check` is asked often and raises to stop; what was in by
+    then stays.
+    """
+    with open_session() as session:
+        run = session.get_one(Run, run_id)
+        project = session.get_one(Project, run.project_id)
+        upload = uploads.find(session, project, int(run.params["upload"]))
+    ask = _seldom(check)
+    with uploads.opened(upload) as file:
+        source = Source(file, run.params["format"])
+        source.check_whole(ask)
+        taken = Taken(**{name: run.result.get(name, 0) for name in Taken._fields})
+        rows = source.entries()
+        for _row in islice(rows, taken.rows):
+            ask()
+        while batch := list(islice(rows, BATCH)):
+            ask()
+            taken = _bring_some(run_id, project, upload, batch, taken, source.share())
+    with open_session() as session:
+        run = session.get_one(Run, run_id)
+        run.done, run.total = taken.added, taken.added + taken.duplicates + taken.refused
+    return f"Added {taken.added:,} {run.params['what']}."
+
+
+def _bring_some(run_id: int, project: Project, upload: Upload, batch: list[Entry], taken: Taken, share: float) -> Taken:
+    with open_session() as session:
+        run = session.get_one(Run, run_id, with_for_update=True)
+        layout, mapping = layouts.find(run.params["layout"]), run.params["mapping"]
+        items = (one for entry in batch for one in layouts.applied(layout, mapping, entry))
+        add = ADD[layout.what]
+        result = add(session, project, items, upload.name or "pasted", run_id=run_id, most_told=BATCH)
+        _keep_wrong(session, run, batch, result, MOST_KEPT - taken.refused)
+        taken = taken.plus(len(batch), result)
+        run.result = {**run.result, **taken._asdict()}
+        run.phase, run.done, run.total = "import", round(STEPS * share), STEPS
+        run.message = f"Added {taken.added:,} {layout.what} so far."
+    return taken
+
+
+def _keep_wrong(session: Session, run: Run, batch: list[Entry], result: Added, room: int) -> None:
+    if not result.rejected or room <= 0:
+        return
+    rows = {entry.line: as_line(entry.value) for entry in batch if not entry.raw and entry.value is not None}
+    wrong = ((run.id, one.line, one.why, _kept(one.raw or rows.get(one.line, b""), run)) for one in result.rejected)
+    copy(session, "wrong_lines", ("run_id", "line", "why", "raw"), islice(wrong, room))
+
+
+def _kept(raw: bytes, run: Run) -> str:
+    plain = raw.decode(errors="replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")[:LONGEST_KEPT]
+    # An item of a list may be spread over lines; on one, all of them together are JSON Lines.
+    return " ".join(plain.splitlines()) if run.params["format"] == "json" else plain
+
+
+def _seldom(check: Check) -> Check:
+    """The same question, asked no more often than it is worth."""
+    last = 0.0
+
+    def ask() -> None:
+        nonlocal last
+        if time.monotonic() - last > ASKED_EVERY:
+            last = time.monotonic()
+            check()
+
+    return ask
+
+
+def find(session: Session, person: User, run_id: int, project: Project | None = None) -> Run:
+    """Fetch and authorise in one call: imports are for the project's admins. With a `project`, only its own."""
+    run = session.get(Run, run_id)
+    if run is None or run.kind != "import" or (project is not None and run.project_id != project.id):
+        raise NotFound(_("There is no import {run_id} that you may see.").format(run_id=run_id))
+    may(session, person, session.get_one(Project, run.project_id), "admin")
     return run
 
 
-def wrong_lines(run: Run) -> str:
-    """The lines that were refused, one below the other, to be mended and brought again."""
-    lines: list[Any] = run.result["wrong"]
-    return "".join(f"{line}\n" for line in lines)
+def newest(session: Session, project: Project, before: int | None = None, limit: int = 20) -> list[Run]:
+    """A project's imports, newest first, older than the run `before`."""
+    query = select(Run).where(Run.project_id == project.id, Run.kind == "import")
+    if before is not None:
+        query = query.where(Run.id < before)
+    return list(session.scalars(query.order_by(Run.id.desc()).limit(limit)))
 
 
-def plain_name(name: str) -> str:
-    """A file's name as text that can be stored and shown: its last part, without control characters, not too long."""
-    last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    plain = "".join(one for one in last.encode(errors="replace").decode() if one.isprintable())
-    return plain.strip()[:LONGEST_NAME]
+def cancel(session: Session, run: Run) -> Run:
+    """Ask the worker to stop, or end the run at once where none is on it; what is in by then stays."""
+    return runs.cancel(session, run)
 
 
-def _kept(raw: bytes) -> str:
-    return raw.decode(errors="replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")[:LONGEST_KEPT]
+def forget_file(run_id: int) -> None:
+    """Delete the file of an import that succeeded; what another try could need stays for a day."""
+    with open_session() as session:
+        upload = session.get(Upload, int(session.get_one(Run, run_id).params["upload"]))
+        if upload is not None:
+            uploads.forget(session, upload)
+
+
+def wrong_lines(session: Session, run: Run, limit: int | None = None) -> list[WrongLine]:
+    """The lines that were refused, in the order of the file."""
+    query = select(WrongLine).where(WrongLine.run_id == run.id).order_by(WrongLine.id)
+    return list(session.scalars(query.limit(limit)))
+
+
+def wrong_lines_file(session: Session, run: Run) -> str:
+    """The refused lines as they were sent, one below the other, to be mended and brought again; those of a table
+    below its line of names."""
+    query = select(WrongLine.raw).where(WrongLine.run_id == run.id).order_by(WrongLine.id)
+    lines = session.scalars(query).all()
+    head = run.params.get("header")
+    return "".join(f"{line}\n" for line in ([head] if head else []) + list(lines))
+
+
+def as_json(session: Session, run: Run) -> dict[str, Any]:
+    """The import as programs read it; `rejected` has the first thousand of `rejected_total`."""
+    taken = {name: run.result.get(name, 0) for name in ("rows", "added", "duplicates")}
+    return {
+        "id": str(run.id),
+        "status": run.status,
+        **{name: run.params.get(name) for name in ("file", "what", "format", "layout", "mapping")},
+        "progress": {"phase": run.phase, "done": run.done, "total": run.total},
+        "message": run.message,
+        "error": run.error,
+        **taken,
+        "rejected": [one.to_json() for one in wrong_lines(session, run, prompts.MOST_TOLD)],
+        "rejected_total": run.result.get("refused", 0),
+        "wrong_lines": f"/api/v1/imports/{run.id}/wrong-lines",
+        "withdrawn": run.result.get("withdrawn"),
+        "created": run.created_at.isoformat(),
+        "finished": run.finished_at.isoformat() if run.finished_at else None,
+    }

@@ -16,12 +16,14 @@ from app.languages import _
 from app.messages import check_text, conversation
 from app.models import Project, Prompt
 from app.prompts.bodies import Entry
+from app.prompts.copying import insert_prompts
 from app.runs import due
 
-AT_ONCE = 1000
+AT_ONCE = 2000
 MOST_TOLD = 1000
 """How many refused entries are told one by one; the others are only counted."""
 HIGHEST_PRIORITY = 1_000_000
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,9 @@ class Rejected:
 
 @dataclass
 class Added:
-    """What came of an import. `rejected` holds the first thousand of `refused`."""
+    """What came of an import. `rejected` holds the first of the `refused`, no more than `most_told`."""
 
+    most_told: int = MOST_TOLD
     added: int = 0
     duplicates: int = 0
     refused: int = 0
@@ -42,7 +45,7 @@ class Added:
 
     def reject(self, entry: Entry, why: str) -> None:
         self.refused += 1
-        if len(self.rejected) < MOST_TOLD:
+        if len(self.rejected) < self.most_told:
             self.rejected.append(Rejected(entry.line, why, entry.raw))
 
     def to_json(self) -> dict[str, Any]:
@@ -50,28 +53,25 @@ class Added:
         return {"added": self.added, "duplicates": self.duplicates, "rejected": told, "rejected_total": self.refused}
 
 
-# A prompt that so far only came inside comparisons, or was withdrawn, is brought (back) into use.
-INSERT = text("""
-    insert into prompts (project_id, messages, hash, holdout, sampled, tags, source, priority, needs)
-    select :project, messages, hash, holdout, true, tags, source, priority, needs
-    from json_to_recordset(cast(:rows as json))
-        as brought (messages jsonb, hash text, holdout bool, tags text[], source text, priority int, needs text[])
-    on conflict (project_id, hash) do update set sampled = true, withdrawn_at = null
-        where not prompts.sampled or prompts.withdrawn_at is not null
-""")
-
-
-def add(session: Session, project: Project, items: Iterable[Entry], source: str = "") -> Added:
+def add(
+    session: Session,
+    project: Project,
+    items: Iterable[Entry],
+    source: str = "",
+    *,
+    run_id: int | None = None,
+    most_told: int = MOST_TOLD,
+) -> Added:
     """Bring prompts in; what cannot be used is listed with its line and a reason, everything else is taken.
 
     Each item is a string, `{"prompt": …}` or `{"messages": […]}`, with what `labels_of` reads where wanted.
-    Known prompts (by the hash of their normalised text) count as duplicates.
+    Known prompts (by the hash of their normalised text) count as duplicates. `run_id` is the import that brings them.
     """
     lock(session, project)
-    result = Added()
+    result = Added(most_told)
     rest = iter(items)
     while some := list(islice(rest, AT_ONCE)):
-        _add_some(session, project, some, source, result)
+        _add_some(session, project, some, source, run_id, result)
     if result.added:
         audit.record(session, "imported", project=project, prompts=result.added, source=source)
         due.stock_may_be_low(session, project)
@@ -83,12 +83,14 @@ def lock(session: Session, project: Project) -> None:
     session.execute(text("select pg_advisory_xact_lock(hashtext('prompts'), :project)"), {"project": project.id})
 
 
-def _add_some(session: Session, project: Project, entries: Sequence[Entry], source: str, result: Added) -> None:
+def _add_some(
+    session: Session, project: Project, entries: Sequence[Entry], source: str, run_id: int | None, result: Added
+) -> None:
     rows: dict[str, dict[str, Any]] = {}
     good = 0
     for entry in entries:
         try:
-            row = _row(entry, source)
+            row = checked(entry, source)
         except BadInput as problem:
             result.reject(entry, problem.message)
         else:
@@ -96,13 +98,14 @@ def _add_some(session: Session, project: Project, entries: Sequence[Entry], sour
             rows.setdefault(row["hash"], row)
     if not rows:
         return
-    stored = json.dumps(list(rows.values()), ensure_ascii=False)
-    inserted = session.execute(INSERT, {"project": project.id, "rows": stored})
-    result.added += inserted.rowcount  # type: ignore[attr-defined]
-    result.duplicates += good - inserted.rowcount  # type: ignore[attr-defined]
+    brought = ({**row, "messages": as_stored(row["messages"])} for row in rows.values())
+    added = insert_prompts(session, project.id, run_id, brought, sampled=True)
+    result.added += added
+    result.duplicates += good - added
 
 
-def _row(entry: Entry, source: str) -> dict[str, Any]:
+def checked(entry: Entry, source: str) -> dict[str, Any]:
+    """The prompt that an entry would become; raises BadInput with a sentence where it cannot be one."""
     if entry.why:
         raise BadInput(entry.why)
     value = entry.value
@@ -114,6 +117,11 @@ def _row(entry: Entry, source: str) -> dict[str, Any]:
     messages = conversation(given)
     hash = prompt_hash(messages)
     return {"messages": messages, "hash": hash, "holdout": is_holdout(hash), **labels_of(value, source)}
+
+
+def as_stored(messages: Sequence[dict[str, Any]]) -> str:
+    """A conversation as the database takes it in a COPY."""
+    return _ENCODER.encode(messages)
 
 
 def labels_of(value: dict[str, Any], source: str) -> dict[str, Any]:

@@ -7,11 +7,12 @@ import pytest
 
 from app.errors import BadInput
 from app.prompts import bodies
+from app.prompts.formats import Source
 
 
 def read(body: bytes, kind: str | None = None) -> list[tuple[int, object]]:
     """Line and value, or line and the beginning of the reason."""
-    found = bodies.entries(io.BytesIO(body)) if kind is None else bodies.recognised(io.BytesIO(body), kind)
+    found = bodies.entries(io.BytesIO(body)) if kind is None else Source(io.BytesIO(body), kind).entries()
     return [(entry.line, entry.why or entry.value) for entry in found]
 
 

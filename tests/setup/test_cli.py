@@ -1,18 +1,15 @@
 """The command line explains itself, and says in a sentence what it lacks."""
 
-import json
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 import typer.main
 
 from app import __version__
 from app.cli import app
-from app.prompts import commands as imports
 
 GROUP = typer.main.get_group(app)
 PROMISED = {
@@ -75,30 +72,3 @@ def test_a_server_that_is_not_there_gets_a_sentence() -> None:
     assert said.returncode == 1
     assert "Pairloop at http://127.0.0.1:9 does not answer" in said.stderr
     assert "Traceback" not in said.stderr
-
-
-@pytest.fixture
-def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imports, "PIECE", 40)
-
-
-@pytest.mark.usefixtures("small_pieces")
-def test_a_long_file_is_sent_in_pieces_of_whole_lines_that_know_their_place(tmp_path: Path) -> None:
-    lines = [json.dumps(f"prompt number {number}") for number in range(10)]
-    file = tmp_path / "prompts.jsonl"
-    file.write_text("\n".join(lines) + "\n")
-    pieces = list(imports.pieces(file))
-    assert len(pieces) > 2
-    assert b"".join(piece for _, piece in pieces) == file.read_bytes()
-    for before, piece in pieces:
-        assert piece.decode().splitlines()[0] == lines[before]
-
-
-@pytest.mark.usefixtures("small_pieces")
-def test_a_json_list_is_sent_whole_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "prompts.json"
-    file.write_text(" \n" + json.dumps(["one prompt", "another prompt", "a third prompt"]))
-    assert list(imports.pieces(file)) == [(0, file.read_bytes())]
-    monkeypatch.setattr(imports, "WHOLE", 10)
-    with pytest.raises((click.BadParameter, typer.BadParameter), match="JSON Lines"):
-        list(imports.pieces(file))
