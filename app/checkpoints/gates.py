@@ -80,7 +80,8 @@ def with_people(gate: dict[str, Any], low: float | None, policy: Gates) -> dict[
     check = _beyond("people", low, policy.people_rate)
     others = [one for one in gate.get("checks", []) if one["name"] != "people"]
     passed = bool(gate.get("passed")) and check.passed
-    return {**gate, "passed": passed, "checks": [*others, asdict(check)]}
+    unjudged = {"why": _("It was not evaluated yet."), "forced": False}
+    return {**unjudged, **gate, "passed": passed, "checks": [*others, asdict(check)]}
 
 
 def failed(gate: dict[str, Any]) -> list[dict[str, Any]]:
