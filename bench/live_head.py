@@ -21,8 +21,8 @@ from app.settings import settings
 from bench.figures import Figure
 from workers.live_head import refit
 
-ANSWERS, PROMPTS, FEATURES = 2000, 300, 3 * 576
-NAME = "smollm2-135m-instruct layer 15 mean+sum+last"
+ANSWERS, PROMPTS, FEATURES = 2000, 300, 4 * 576
+NAME = "smollm2-135m-instruct layer 15 mean+sum+last+words"
 TIMES = 9
 
 

@@ -52,7 +52,7 @@ def write(session: Session, run: Run) -> str:
         "candidate": _named(_candidate(session, run)),
         "work": f"{place}/work/",
         "output": f"{settings.artifacts}/checkpoints/{run.id}/",
-        "hyper": hyper_of(run.kind, project.base_model, run.params).to_json(),
+        "hyper": hyper_of(run.kind, project, run.params).to_json(),
     }
     ids = {kind: parent.id for kind, parent in parents.items() if parent is not None}
     run.result = {**run.result, "spec": spec, "parents": ids}

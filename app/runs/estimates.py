@@ -90,7 +90,7 @@ def sentence(found: Estimate | None) -> str:
 def _of_step(session: Session, project: Project, kind: str, params: Mapping[str, Any], answers: int) -> Estimate | None:
     if kind not in WORK:
         return None
-    wanted = hyper_of(kind, project.base_model, dict(params))
+    wanted = hyper_of(kind, project, dict(params))
     earlier = _earlier(session, project, kind)
     seconds = [found for run in earlier if (found := scaled(run, wanted, answers)) is not None]
     if not seconds:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from app.languages import _
+from app.models import Project
 from app.runs.hyper import HYPER
+from app.runs.params import usual
 from app.runs.steps import AFTER
 
 STARTED = ("chain", "sample", "reward", "ppo", "dpo", "evaluate")
@@ -27,15 +29,15 @@ class Setting:
     whole: bool
 
 
-def settings_of(kind: str, base_model: str) -> list[Setting]:
-    """What can be set in a training run of this kind, with the standard preset's values."""
-    usual = HYPER[kind].preset(base_model)
+def settings_of(kind: str, project: Project) -> list[Setting]:
+    """What can be set in a training run of this kind, with what it is where nothing is chosen."""
+    unchosen = usual(kind, project)
     sentences = {one.name: one.metadata["description"] for one in fields(HYPER[kind])}
     return [
         Setting(
             name=f"{kind}.{one.name}",
             label=_label(one.name),
-            usual=str(getattr(usual, one.name)),
+            usual=str(getattr(unchosen, one.name)),
             description=_(sentences[one.name]),
             choices=one.metadata.get("choices", ()),
             whole=one.type is int,

@@ -25,9 +25,10 @@ class RewardHyper(Hyper):
 
     depth: float = _number(0.5, "How deep in the model the pooled states are read: 1 is after its last norm.", 0.1, 1.0)
     pooling: str = _choice(
-        "all",
-        "How the states of an answer's tokens become one vector: their mean, their sum, the last one, or all three.",
-        ("all", "mean", "sum", "last"),
+        "words",
+        "How the states of an answer's tokens become one vector: their mean, their sum, the last one, all three, or "
+        "all three and the sum of the tokens as they are before the first block (words).",
+        ("words", "all", "mean", "sum", "last"),
     )
     folds: int = _number(5, "Into how many groups of prompts the answers are split for cross-validation.", 2, 20)
     label_smoothing: float = _number(0.05, "How likely an answer is taken to be a slip for its opposite.", 0.0, 0.4)
@@ -37,7 +38,7 @@ class RewardHyper(Hyper):
         ("off", "on"),
     )
     lora_from_labels: int = _number(
-        200, "From how many decisive answers on adapters are trained; below that the head alone.", 0, 1_000_000
+        1000, "From how many decisive answers on adapters are trained; below that the head alone.", 0, 1_000_000
     )
     lora_rank: int = _number(16, "Rank of the adapters.", 1, 256)
     lora_alpha: int = _number(32, "Scale of the adapters, as a multiple of 1 / rank.", 1, 1024)

@@ -147,14 +147,13 @@ def _of_all(session: Session, access: Access, before: int | None = None) -> dict
 def _forms(
     session: Session, access: Access, chosen: str = "chain", typed: dict[str, str] | None = None, problem: str = ""
 ) -> dict[str, Any]:
-    base = access.project.base_model
     shown = [
         {
             "kind": kind,
             "title": _(FORMS[kind][0]),
             "about": _(FORMS[kind][1]),
             "button": _(FORMS[kind][2]),
-            "settings": [(_(KINDS[step]), forms.settings_of(step, base)) for step in forms.STEPS[kind]],
+            "settings": [(_(KINDS[step]), forms.settings_of(step, access.project)) for step in forms.STEPS[kind]],
         }
         for kind in forms.STARTED
     ]

@@ -1,5 +1,6 @@
 """What may be asked of each kind of run, checked before anything starts."""
 
+from dataclasses import fields, replace
 from typing import Any
 
 from sqlalchemy import select
@@ -10,9 +11,10 @@ from app.checkpoints import checkpoints
 from app.errors import BadInput
 from app.languages import _
 from app.models import DECISIVE, Answer, Project, Prompt
+from app.models.policies import Sampling
 from app.runs.hyper import HYPER
 from app.runs.steps import AFTER, NAMES
-from app.runs.typed_settings import Hyper
+from app.runs.typed_settings import TINY, Hyper
 
 TRAINING = {"force", "hyper", "preset", "seed"}
 PARAMS: dict[str, set[str]] = {
@@ -25,6 +27,8 @@ PARAMS: dict[str, set[str]] = {
 }
 """The kinds that people start, and what `params` may hold for each."""
 MOST_COMPARISONS = 10_000
+LENGTHS = ("max_new_tokens", "reference_tokens")
+"""Settings that say how long an answer may get."""
 
 
 def checked(session: Session, project: Project, kind: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -60,11 +64,24 @@ def check_settings(kind: str, project: Project, params: dict[str, Any]) -> None:
     return None
 
 
-def hyper_of(kind: str, base_model: str, params: dict[str, Any]) -> Hyper:
-    """The full settings of a training run: its preset with what was chosen; BadInput with a sentence."""
+def usual(kind: str, project: Project, preset: str = "standard") -> Hyper:
+    """The settings where nothing was chosen: the preset's, and answers as long as those that people compare.
+
+    A reward model knows answers of that length and no others. `tiny` keeps its short ones: it is there to be quick.
+    Raises ValueError for an unknown preset.
+    """
+    found = HYPER[kind].preset(project.base_model, preset)
+    if project.base_model == TINY:
+        return found
+    length = Sampling.from_json(project.sampling).max_tokens
+    return replace(found, **{one.name: length for one in fields(found) if one.name in LENGTHS})
+
+
+def hyper_of(kind: str, project: Project, params: dict[str, Any]) -> Hyper:
+    """The full settings of a training run: the usual ones with what was chosen; BadInput with a sentence."""
     try:
-        preset = HYPER[kind].preset(base_model, params.get("preset", "standard"))
-        return HYPER[kind].from_json({**preset.to_json(), **params.get("hyper", {})}, base_model)
+        known = usual(kind, project, params.get("preset", "standard")).to_json()
+        return HYPER[kind].from_json({**known, **params.get("hyper", {})}, project.base_model)
     except ValueError as problem:
         step = _(NAMES[kind])
         raise BadInput(f"{step[0].upper()}{step[1:]}: {problem}") from problem
@@ -82,7 +99,7 @@ def _check_names(kind: str, params: dict[str, Any]) -> None:
 def _check_hyper(kind: str, project: Project, params: dict[str, Any]) -> None:
     if not isinstance(params.get("hyper", {}), dict):
         raise BadInput(_('hyper must be an object, such as {"updates": 8}.'))
-    hyper_of(kind, project.base_model, params)
+    hyper_of(kind, project, params)
 
 
 def _check_sample(session: Session, project: Project, params: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ for name, work, text in (
     if name == "policy":
         stage.add_argument("--gold", choices=golds.GOLDS, required=True)
         stage.add_argument("--seed", type=int, default=1)
-        stage.add_argument("--free", action="store_true", help="a second PPO run without a price on KL")
+        stage.add_argument("--ways", choices=policy.WAYS, nargs="+", default=["ppo", "dpo", "best-of"])
     if name == "adapters":
         stage.add_argument("--counts", type=int, nargs="+", default=[500])
         stage.add_argument("--rules", choices=golds.GOLDS, nargs="+", default=list(golds.GOLDS))

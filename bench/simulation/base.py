@@ -15,7 +15,7 @@ from workers.language.layers import states_at
 from workers.language.model import load
 from workers.language.sampling import Settings
 from workers.language.tokens import decode, encode_prompt
-from workers.reward.model import POOLS, batches, pool, pooled_layer
+from workers.reward.model import POOLS, WORDS, batches, pool, pooled_layer
 
 MODEL = "smollm2-135m-instruct"
 PAIRS = {"train": 10, "selection": 2, "test": 2}
@@ -56,27 +56,30 @@ def read_pairs(home: Path) -> list[dict[str, Any]]:
 
 
 def read_features(home: Path, depth: float) -> np.ndarray:
-    """Return mean, sum and last state of both answers of every pair at a depth, [P, 2, 3 D] in float32."""
-    stored = np.load(home / f"features-{depth}.npy")
-    return np.asarray(stored.astype(np.float32))
+    """Return mean, sum and last state of both answers of every pair at a depth, and their words, [P, 2, 4 D]."""
+    stored = [np.load(home / f"{name}.npy") for name in (f"features-{depth}", WORDS)]
+    return np.asarray(np.concatenate(stored, axis=2).astype(np.float32))
 
 
 def _pool(lm: Any, home: Path) -> None:
     pairs = read_pairs(home)
     rows = [(pair["prompt_token_ids"], pair[f"tokens_{side}"]) for pair in pairs for side in "ab"]
     layers = {depth: pooled_layer(lm, depth) for depth in DEPTHS}
-    found: dict[float, list[Any]] = {depth: [None] * len(rows) for depth in DEPTHS}
+    found: dict[float | str, list[Any]] = {name: [None] * len(rows) for name in (*DEPTHS, WORDS)}
     started = time.monotonic()
     with torch.no_grad():
         for batch in batches(rows, AT_ONCE):
             some = [rows[index] for index in batch]
-            states = states_at(lm, some, sorted(layers.values()))
-            for depth, layer in layers.items():
-                for index, features in zip(batch, pool(states[layer], some, POOLS["all"]), strict=True):
+            states = states_at(lm, some, sorted({0, *layers.values()}))
+            read: dict[float | str, Any] = {WORDS: pool(states[0], some, ("sum",))}
+            read |= {depth: pool(states[layer], some, POOLS["all"]) for depth, layer in layers.items()}
+            for name, pooled in read.items():
+                for index, features in zip(batch, pooled, strict=True):
                     # Half precision is what the database keeps; sums of 64 states stay within its range.
-                    found[depth][index] = features.half().numpy()
-    for depth, features in found.items():
-        np.save(home / f"features-{depth}.npy", np.stack(features).reshape(len(pairs), 2, -1))
+                    found[name][index] = features.half().numpy()
+    for name, features in found.items():
+        file = name if name == WORDS else f"features-{name}"
+        np.save(home / f"{file}.npy", np.stack(features).reshape(len(pairs), 2, -1))
     print(f"pooled {len(rows)} answers in {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 

@@ -10,14 +10,14 @@ import matplotlib
 import numpy as np
 
 from bench.simulation import draw_policy, golds
-from bench.simulation.reward import COUNTS, DEPTH, FLIPS
+from bench.simulation.reward import COUNTS, DEPTH, FLIPS, POOLING
 
 matplotlib.use("svg")
 from matplotlib import pyplot
 from matplotlib.lines import Line2D
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-NORMAL = {"depth": DEPTH, "pooling": "all", "flips": FLIPS, "hesitation": 0.0}
+NORMAL = {"depth": DEPTH, "pooling": POOLING, "flips": FLIPS, "hesitation": 0.0}
 HESITANT = NORMAL | {"flips": 0.0, "hesitation": 1.0}
 
 

@@ -19,7 +19,9 @@ def frontier(found: list[Line], file: Path) -> None:
     figure, panels = _panels(len(rules))
     for panel, gold in zip(panels, rules, strict=False):
         for one in (one for one in found if one["gold"] == gold):
-            for colour, kind in zip(("C0", "C1"), ("ppo", "dpo"), strict=True):
+            for colour, kind in (("C0", "ppo"), ("C1", "dpo")):
+                if kind not in one:
+                    continue
                 looks = one[kind]["looks"]
                 panel.plot(
                     [0, *(look["kl_heldout"] for look in looks)],
@@ -31,7 +33,7 @@ def frontier(found: list[Line], file: Path) -> None:
                 kept = one[kind]
                 ends = [[kept["win"] - kept["win_low"]], [kept["win_high"] - kept["win"]]]
                 panel.errorbar(kept["kl"], kept["win"], ends, color=colour, marker="o", markersize=4)
-            best = one["best_of"]
+            best = one.get("best_of", [])
             panel.plot([some["kl"] for some in best], [some["win"] for some in best], "C2", marker=".", linewidth=0.8)
         panel.axvline(6, linestyle=":", color="grey")
         panel.set(title=gold, xlim=(-0.2, 10), ylim=(0.4, 1.0))
@@ -76,10 +78,12 @@ def table(found: list[Line]) -> list[list[str]]:
     for one in sorted(found, key=lambda one: (list(golds.GOLDS).index(one["gold"]), one["seed"])):
         rows.append([one["gold"], str(one["seed"]), "base model", "", "", *_shape(one["base"]), ""])
         for kind in ("ppo", "dpo"):
+            if kind not in one:
+                continue
             kept = one[kind]
             seconds = f"{kept['seconds']} + {one['reward']['seconds']}" if kind == "ppo" else f"{kept['seconds']}"
             rows.append(["", "", NAMES[kind], _wins(kept), f"{kept['kl']:.1f}", *_shape(kept), seconds])
-        for some in one["best_of"]:
+        for some in one.get("best_of", []):
             if some["n"] in (16, 64):
                 way = f"best of {some['n']}"
                 rows.append(["", "", way, _wins(some), f"{some['kl']:.1f}", f"{some['gold']:.2f}", "", "", "", ""])

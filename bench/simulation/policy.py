@@ -8,6 +8,7 @@ import io
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from bench.trainer import run, write_prompts
 from workers import artifacts
 
 LABELS, FLIPS = 500, 0.1
+WAYS = ("ppo", "dpo", "best-of", "free")
+"""`free` is a second PPO run, without a price on KL."""
 FREE = {"kl_coefficient": 0.0, "kl_target": 100.0, "kl_budget": 100.0, "patience": 0, "updates": 20}
 """Settings of PPO that let it follow the reward wherever it leads."""
 
 
-def study(home: Path, gold: str, seed: int, free: bool) -> None:
-    """Train by one rule and one seed and append what came of it to policy.jsonl; `free` adds a run without a price."""
+def study(home: Path, gold: str, seed: int, ways: Sequence[str]) -> None:
+    """Train by one rule and one seed in some of WAYS and append what came of it to policy.jsonl."""
     here = home / f"{gold}-{seed}"
     here.mkdir(exist_ok=True)
     shared = {"base_model": base.MODEL, "seed": seed, "prompts": _prompts(here)}
@@ -44,10 +47,11 @@ def study(home: Path, gold: str, seed: int, free: bool) -> None:
     plans: dict[str, tuple[str, dict[str, Any]]] = {
         "ppo": ("ppo", {"parents": parents}),
         "dpo": ("dpo", {"snapshot": snapshot}),
+        "free": ("ppo", {"parents": parents, "hyper": FREE}),
     }
-    if free:
-        plans["free"] = ("ppo", {"parents": parents, "hyper": FREE})
     for name, (kind, fields) in plans.items():
+        if name not in ways:
+            continue
         one = watched.run(here, name, kind, gold, shared | fields)
         if name == "ppo":
             print(f"reward and ppo after {time.monotonic() - started:.0f} s", file=sys.stderr)
@@ -57,7 +61,8 @@ def study(home: Path, gold: str, seed: int, free: bool) -> None:
             found[name] |= answers.win(gold, after["texts"], before["texts"]) | answers.shape(after)
             found[name]["gold"] = answers.worth(gold, after["texts"])
     # 3. Best of n by the same reward model.
-    found["best_of"] = best_of.frontier(home, gold, checkpoint, before)
+    if "best-of" in ways:
+        found["best_of"] = best_of.frontier(home, gold, checkpoint, before)
     with (home / "policy.jsonl").open("a") as lines:
         lines.write(json.dumps(found) + "\n")
 

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,20 @@ COUNTS = (50, 100, 250, 500, 1000, 2000)
 SEEDS = (1, 2, 3)
 FLIPS = 0.1
 DEPTH = RewardHyper().depth
-POOLINGS = {"all": slice(0, 3), "mean": slice(0, 1), "sum": slice(1, 2), "last": slice(2, 3)}
+POOLING = RewardHyper().pooling
+POOLINGS = {
+    "words": slice(0, 4),
+    "all": slice(0, 3),
+    "mean": slice(0, 1),
+    "sum": slice(1, 2),
+    "last": slice(2, 3),
+}
 
 
 def study(home: Path) -> None:
     """Fit every head and append one line per fit to reward.jsonl; what is there already is not fitted again."""
     pairs, lm = base.read_pairs(home), load(base.MODEL)
-    features = {depth: base.read_features(home, depth) for depth in base.DEPTHS}
+    features = cache(partial(base.read_features, home))
     worth = {gold: standardised(gold, pairs) for gold in golds.GOLDS}
     file = home / "reward.jsonl"
     known = {_key(json.loads(line)) for line in file.read_text().splitlines()} if file.exists() else set()
@@ -35,7 +43,7 @@ def study(home: Path) -> None:
         for plan in _plans():
             if _key(plan) in known:
                 continue
-            found = plan | _fit(lm, pairs, worth[plan["gold"]], features[plan["depth"]], plan)
+            found = plan | _fit(lm, pairs, worth[plan["gold"]], features(plan["depth"]), plan)
             lines.write(json.dumps(found) + "\n")
             lines.flush()
             print(f"{_key(plan)}: {found['over_ceiling']:.3f} in {found['seconds']:.2f} s", file=sys.stderr)
@@ -43,20 +51,27 @@ def study(home: Path) -> None:
 
 def _plans() -> list[dict[str, Any]]:
     """Return every fit of the study: the curves, then noise, then layer and pooling at three numbers of labels."""
-    normal = {"depth": DEPTH, "pooling": "all", "flips": FLIPS, "hesitation": 0.0}
-    cases = [normal | {"labels": count} for count in COUNTS]
-    cases += [normal | {"labels": count, "flips": flips} for count in (500, 2000) for flips in (0.0, 0.25)]
-    cases += [normal | {"labels": count, "flips": 0.0, "hesitation": 1.0} for count in COUNTS]
+    normal = {"depth": DEPTH, "pooling": POOLING, "flips": FLIPS, "hesitation": 0.0}
+    hesitant = {"flips": 0.0, "hesitation": 1.0}
+    cases = [normal | noise | {"labels": count} for count in COUNTS[:-1] for noise in ({}, hesitant)]
+    # What the words add, and hesitation and slips together.
+    cases += [normal | noise | {"pooling": "all", "labels": 500} for noise in ({}, hesitant)]
+    cases += [normal | {"labels": 500, "hesitation": 1.0}]
+    cases += [normal | {"labels": 500, "flips": flips} for flips in (0.0, 0.25)]
+    cases += [normal | noise | {"labels": COUNTS[-1]} for noise in ({}, hesitant)]
+    once = [normal | {"labels": 2000, "flips": flips} for flips in (0.0, 0.25)]
+    once += [normal | noise | {"pooling": "all", "labels": 2000} for noise in ({}, hesitant)]
+    once += [normal | {"labels": 2000, "hesitation": 1.0}]
     settings = [
         normal | {"labels": count, "depth": depth, "pooling": pooling}
         for count in (50, 500, 2000)
         for depth in base.DEPTHS
         for pooling in POOLINGS
-        if (depth, pooling) != (DEPTH, "all")
+        if (depth, pooling) != (DEPTH, POOLING)
     ]
     everywhere = [case | {"gold": gold, "seed": seed} for case in cases for gold in golds.GOLDS for seed in SEEDS]
-    # Layers and poolings are compared on the same labels, so one seed tells them apart.
-    return everywhere + [case | {"gold": gold, "seed": SEEDS[0]} for case in settings for gold in golds.GOLDS]
+    # Layers and poolings are compared on the same labels, so one seed tells them apart; 2,000 labels take long.
+    return everywhere + [case | {"gold": gold, "seed": SEEDS[0]} for case in once + settings for gold in golds.GOLDS]
 
 
 def _key(plan: dict[str, Any]) -> tuple[Any, ...]:
@@ -73,7 +88,7 @@ def _fit(
     preferences = data.from_table(table, codec(lm), lm.context)
     # The rows come in the table's order, both answers of a pair in a row, because no answer is in two pairs.
     chosen = np.array([int(row["comparison"]) for row in table])
-    pooled = torch.tensor(features[chosen].reshape(2 * len(chosen), 3, -1)[:, POOLINGS[plan["pooling"]]]).flatten(1)
+    pooled = torch.tensor(features[chosen].reshape(2 * len(chosen), 4, -1)[:, POOLINGS[plan["pooling"]]]).flatten(1)
     assert len(pooled) == len(preferences.rows)
     hyper = RewardHyper(depth=plan["depth"], pooling=plan["pooling"])
     started = time.monotonic()

@@ -18,8 +18,8 @@ from tests.live_head.scene import FEATURES, NAME, add_answers, fit_now
 from tests.people import bearer, make_person, make_project
 
 PAGE = "/projects/garden/chat"
-TINY = 3 * 64
-"""Features of `tiny`: mean, sum and last of 64 numbers."""
+TINY = 4 * 64
+"""Features of `tiny`: mean, sum, last and words, 64 numbers each."""
 
 
 @pytest.fixture

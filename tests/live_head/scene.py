@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from app.models import Answer, Comparison, Project, Prompt, Response, User
 from workers.live_head import refit
 
-NAME = "tiny layer 1 mean+sum+last"
+NAME = "tiny layer 1 mean+sum+last+words"
 FEATURES = 6
 
 

@@ -4,7 +4,9 @@ from dataclasses import fields
 
 import pytest
 
+from app.models import Project
 from app.runs.hyper import HYPER, EvaluateHyper, Hyper, PpoHyper, RewardHyper
+from app.runs.params import hyper_of, usual
 
 
 @pytest.mark.parametrize("kind", HYPER)
@@ -27,6 +29,16 @@ def test_what_is_not_given_comes_from_the_base_model() -> None:
     assert PpoHyper.from_json({"updates": 3}, "tiny").batch == 32
     assert PpoHyper.from_json({"updates": 3}, "smollm2-135m-instruct").batch == 64
     assert PpoHyper.from_json({"updates": 3.0}, "tiny").updates == 3
+
+
+@pytest.mark.parametrize(("kind", "name"), [("reward", "reference_tokens"), ("ppo", "max_new_tokens")])
+def test_answers_get_as_long_as_those_that_people_compare_unless_it_is_said_otherwise(kind: str, name: str) -> None:
+    project = Project(base_model="smollm2-135m-instruct", sampling={"max_tokens": 120})
+    assert getattr(usual(kind, project, "quick"), name) == 120
+    assert getattr(hyper_of(kind, project, {}), name) == 120
+    assert getattr(hyper_of(kind, project, {"hyper": {name: 30}}), name) == 30
+    short = Project(base_model="tiny", sampling={"max_tokens": 120})
+    assert getattr(hyper_of(kind, short, {}), name) == 16, "tiny is there to be quick"
 
 
 @pytest.mark.parametrize(
@@ -52,7 +64,7 @@ def test_what_does_not_fit_gets_a_sentence(values: dict[str, object], sentence: 
 
 def test_a_choice_is_one_of_its_choices() -> None:
     assert RewardHyper.from_json({"pooling": "mean"}, "tiny").pooling == "mean"
-    with pytest.raises(ValueError, match="pooling must be one of all, mean, sum, last; it is 'max'"):
+    with pytest.raises(ValueError, match="pooling must be one of words, all, mean, sum, last; it is 'max'"):
         RewardHyper.from_json({"pooling": "max"}, "tiny")
     with pytest.raises(ValueError, match="pooling must be text; it is 3"):
         RewardHyper.from_json({"pooling": 3}, "tiny")

@@ -62,9 +62,9 @@ def test_the_stock_is_filled_with_different_responses_from_the_least_used_prompt
                 assert response.token_ids
                 assert 1 <= len(response.token_ids) <= 12
                 assert response.finish_reason in ("stop", "length")
-                # Mean, sum and last of 64 numbers, two bytes each.
-                assert len(response.features or b"") == 3 * 64 * 2
-                assert response.features_from == "tiny layer 1 mean+sum+last"
+                # Mean, sum, last and words, 64 numbers each of two bytes.
+                assert len(response.features or b"") == 4 * 64 * 2
+                assert response.features_from == "tiny layer 1 mean+sum+last+words"
         assert Counter(session.scalars(select(Prompt.times_sampled))) == {1: 2, 2: 2}
         seeds = [response.sampling["seed"] for response in session.scalars(select(Response)) if response.sampling]
         assert len(set(seeds)) == 12

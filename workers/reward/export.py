@@ -15,7 +15,7 @@ from workers.language.adapters import AdapterUnfit
 from workers.language.errors import ModelUnusable
 from workers.language.layers import LAST, block_count
 from workers.language.model import LanguageModel, load
-from workers.reward.model import POOLS, RewardModel, load_reward
+from workers.reward.model import POOLS, WORDS, RewardModel, load_reward
 
 LOADER = Path(__file__).with_name("standalone.py")
 CARD = """# A reward model on {base}
@@ -96,7 +96,8 @@ def parts(model: RewardModel) -> tuple[list[Part], float]:
         )
     weights = (model.weights.double() / model.scale.double() / model.std).cpu()
     constant = -float(model.centre.double().cpu() @ weights) - model.mean / model.std
-    where = [(model.layer, kind) for kind in POOLS[model.pooling]] + ([(LAST, "mean")] if model.adapter else [])
+    where = [(0, "sum") if kind == WORDS else (model.layer, kind) for kind in POOLS[model.pooling]]
+    where += [(LAST, "mean")] if model.adapter else []
     shares = [Part(*at, own.float()) for at, own in zip(where, weights.chunk(len(where)), strict=True)]
     return [one for one in shares if one.weights.any()] or shares[:1], constant
 

@@ -23,7 +23,7 @@ LARGEST = 65504.0
 
 
 def name_of(lm: LanguageModel) -> str:
-    """Say what made the features, such as "tiny layer 1 mean+sum+last"; other features have another name."""
+    """Say what made the features, such as "tiny layer 1 mean+sum+last+words"; other features have another name."""
     hyper = RewardHyper.preset(lm.name)
     return f"{lm.name} layer {pooled_layer(lm, hyper.depth)} {'+'.join(POOLS[hyper.pooling])}"
 

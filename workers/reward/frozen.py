@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from workers.language.layers import LAST, states_at
 from workers.language.logprobs import Row
 from workers.language.model import LanguageModel
-from workers.reward.model import BATCH, batches, pool
+from workers.reward.model import BATCH, batches, pool, pool_all
 from workers.world import ALONE, World
 
 MOST_KEPT = 1.5e9
@@ -65,7 +65,7 @@ def read_states(
             for batch in world.deal(together):
                 some = [rows[row] for row in batch]
                 states = states_at(lm, some, wanted)
-                pooled[batch] = pool(states[layer], some, kinds)
+                pooled[batch] = pool_all(lm, states[layer], some, kinds)
                 if lower is not None:
                     last[batch] = pool(states[LAST], some, ("mean",))
                 for one, of_rows in kept.items():

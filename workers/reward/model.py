@@ -1,7 +1,8 @@
 """The reward model: the language model with a number instead of text.
 
-A score is linear in pooled states of the response: mean, sum and last state at one layer of the trunk and, once
-adapters have been trained, the mean of the last states too. Without adapters it is the instant head on frozen states.
+A score is linear in pooled states of the response: mean, sum and last state at one layer of the trunk, the sum of its
+tokens as the trunk takes them in and, once adapters have been trained, the mean of the last states too. Without
+adapters it is the instant head on frozen states.
 """
 
 import json
@@ -23,7 +24,15 @@ from workers.world import ALONE, World
 
 HEAD, STATS, CARD = "head.safetensors", "reward_stats.json", "card.json"
 BATCH = 16
-POOLS = {"all": ("mean", "sum", "last"), "mean": ("mean",), "sum": ("sum",), "last": ("last",)}
+WORDS = "words"
+POOLS = {
+    WORDS: ("mean", "sum", "last", WORDS),
+    "all": ("mean", "sum", "last"),
+    "mean": ("mean",),
+    "sum": ("sum",),
+    "last": ("last",),
+}
+"""By the setting's name what is read at the head's layer; WORDS comes last and is read below the first block."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +80,19 @@ class RewardModel:
         kinds = POOLS[self.pooling]
         if self.adapter is None:
             states = base if base is not None else states_at(self.lm, rows, [self.layer])
-            return pool(states[self.layer], rows, kinds)
+            return pool_all(self.lm, states[self.layer], rows, kinds)
         if self._shares_base():
             if base is None:
                 with adapters.using(self.lm, None), torch.no_grad():
                     base = states_at(self.lm, rows, self.base_layers())
             with adapters.using(self.lm, self.adapter):
                 last = states_above(self.lm, base[self.lower], self.lower)
-            return torch.cat([pool(base[self.layer], rows, kinds), pool(last, rows, ("mean",))], dim=1)
+            frozen = pool_all(self.lm, base[self.layer], rows, kinds)
+            return torch.cat([frozen, pool(last, rows, ("mean",))], dim=1)
         with adapters.using(self.lm, self.adapter):
             states = states_at(self.lm, rows, [self.layer, LAST])
-        return torch.cat([pool(states[self.layer], rows, kinds), pool(states[LAST], rows, ("mean",))], dim=1)
+        own = pool_all(self.lm, states[self.layer], rows, kinds)
+        return torch.cat([own, pool(states[LAST], rows, ("mean",))], dim=1)
 
     def _shares_base(self) -> bool:
         # Adapters that start above the pooled layer leave it, and all below them, as the base model has them.
@@ -105,6 +116,18 @@ def pool(states: Tensor, rows: Sequence[Row], kinds: Sequence[str]) -> Tensor:
         for kind in kinds:
             parts[kind].append({"mean": total / len(response), "sum": total, "last": own[-1]}[kind])
     return torch.cat([torch.stack(parts[kind]) for kind in kinds], dim=1)
+
+
+def pool_all(lm: LanguageModel, states: Tensor, rows: Sequence[Row], kinds: Sequence[str]) -> Tensor:
+    """Return [B, len(kinds) * D] in float32: `pool` of the states, and for WORDS, the last kind, the sum of the tokens.
+
+    A token counts there as the first block takes it in, so this says which words a response has and no more. They are
+    what a few hundred answers about style and wording teach best; see docs/experiments.md.
+    """
+    if WORDS not in kinds:
+        return pool(states, rows, kinds)
+    tokens = states_at(lm, rows, [0])[0]
+    return torch.cat([pool(states, rows, kinds[:-1]), pool(tokens, rows, ("sum",))], dim=1)
 
 
 def batches(rows: Sequence[Row], size: int) -> list[list[int]]:

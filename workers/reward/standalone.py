@@ -37,7 +37,7 @@ class Reward:
         states = self.model(torch.tensor([prompt + answer]), output_hidden_states=True).hidden_states
         score = float(self.head["constant"])
         for part, weights in zip(self.head["parts"], self.weights, strict=True):
-            # Layer k is the states after k blocks, -1 those after the last norm.
+            # Layer k is the states after k blocks (0: what the first one takes in), -1 those after the last norm.
             own = states[part["layer"]][0, len(prompt) :]
             score += float({"mean": own.mean(0), "sum": own.sum(0), "last": own[-1]}[part["pooled"]] @ weights)
         return score

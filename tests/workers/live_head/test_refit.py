@@ -156,7 +156,7 @@ def test_responses_without_features_are_read_in_batches_until_none_is_left(proje
         # The pair with the prompt that the model cannot read is left out, and not asked for again.
         assert (row.answers, row.unread, row.features_from) == (22, 0, NAME)
         assert session.scalar(select(func.count()).where(Response.features == b"")) == 2
-        assert session.scalar(select(func.count()).where(func.octet_length(Response.features) == 3 * 64 * 2)) == 44
+        assert session.scalar(select(func.count()).where(func.octet_length(Response.features) == 4 * 64 * 2)) == 44
 
 
 def test_while_the_engine_is_down_they_wait(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

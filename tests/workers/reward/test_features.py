@@ -34,10 +34,11 @@ def numbers(encoded: str) -> np.ndarray:
 
 
 def expected(lm: LanguageModel, prompt: list[int], response: list[int]) -> np.ndarray:
-    """Mean, sum and last of the response's own states after one of tiny's two blocks, computed alone."""
+    """Mean, sum and last of the response's states after one of tiny's two blocks, and its tokens' sum, alone."""
     with torch.no_grad():
         states = states_at(lm, [(prompt, response)], [1])[1][0, len(prompt) :]
-    return torch.cat([states.mean(0), states.sum(0), states[-1]]).double().numpy()
+        tokens = lm.model.get_input_embeddings()(torch.tensor(response))
+    return torch.cat([states.mean(0), states.sum(0), states[-1], tokens.sum(0)]).double().numpy()
 
 
 def close(found: np.ndarray, wanted: np.ndarray) -> bool:
@@ -54,7 +55,7 @@ def complete(api: httpx.Client, **more: Any) -> dict[str, Any]:
 
 def test_an_answer_comes_with_the_base_model_s_pooled_states(api: httpx.Client, shared_tiny: LanguageModel) -> None:
     answer = complete(api, return_features=True)
-    assert answer["features_from"] == "tiny layer 1 mean+sum+last"
+    assert answer["features_from"] == "tiny layer 1 mean+sum+last+words"
     for choice in answer["choices"]:
         wanted = expected(shared_tiny, answer["prompt_token_ids"], choice["token_ids"])
         assert close(numbers(choice["features"]), wanted)
@@ -110,7 +111,7 @@ def test_a_prompt_beyond_the_context_has_no_features_and_stops_no_other(api: htt
     items = [{"messages": long, "response": "No."}, {"messages": HELLO, "response": "Yes."}]
     found = api.post("/v1/features", json={"model": "tiny", "items": items}).json()["features"]
     assert found[0] is None
-    assert numbers(found[1]).shape == (3 * 64,)
+    assert numbers(found[1]).shape == (4 * 64,)
 
 
 def test_features_of_a_stream_are_refused_with_a_sentence(api: httpx.Client) -> None:

@@ -15,14 +15,15 @@ from workers.language.model import LanguageModel
 from workers.reward.model import RewardModel, batches, load_reward, pool, pooled_layer, score_all, with_adapter, write
 
 ROWS: list[Row] = [([5, 6, 7], [8, 9, 2]), ([10, 11], [12, 13, 14, 15, 16]), ([9] * 12, [2]), ([4], [20, 21])]
+WORDS: list[Row] = [([5, 6], [8, 9, 2]), ([7, 3], [9, 8, 2]), ([7, 3], [9, 8, 4])]
 
 
 def make(lm: LanguageModel, lower: int | None, layer: int = 1) -> RewardModel:
     """A reward model with seeded random weights, with an adapter on the blocks from `lower` on."""
     generator = torch.Generator().manual_seed(3)
     width = lm.model.config.hidden_size
-    centre, weights = torch.randn(2, 3 * width, generator=generator)
-    model = RewardModel(lm, layer, "all", centre, torch.full_like(centre, 2.0), weights)
+    centre, weights = torch.randn(2, 4 * width, generator=generator)
+    model = RewardModel(lm, layer, "words", centre, torch.full_like(centre, 2.0), weights)
     if lower is None:
         return model
     adapter = create(lm, "reward", LoraConfig(4, 8, layers=tuple(range(lower, block_count(lm)))), seed=5)
@@ -39,6 +40,17 @@ def test_pooling_reads_the_response_alone() -> None:
     # Prompt of 2, response of 3: positions 2, 3, 4 hold (4, 5), (6, 7), (8, 9); position 5 is padding.
     found = pool(states, [([1, 1], [1, 1, 1])], ("mean", "sum", "last"))
     assert found.tolist() == [[6.0, 7.0, 18.0, 21.0, 8.0, 9.0]]
+
+
+def test_words_count_as_they_go_into_the_first_block_whatever_stands_around_them(family: LanguageModel) -> None:
+    width = family.model.config.hidden_size
+    found = make(family, None).features(WORDS)
+    words = found[:, 3 * width :]
+    torch.testing.assert_close(words, pool(states_at(family, WORDS, [0])[0], WORDS, ("sum",)))
+    if family.model.config.model_type != "gpt2":  # which adds positions there
+        torch.testing.assert_close(words[0], words[1])
+    assert not torch.allclose(words[1], words[2])
+    assert not torch.allclose(found[0, : 3 * width], found[1, : 3 * width])
 
 
 @pytest.mark.parametrize(("lower", "layer"), [(None, 1), (2, 1), (1, 1), (0, 1), (None, LAST), (1, LAST)])
@@ -70,7 +82,8 @@ def test_the_depth_counts_blocks_and_ends_after_the_last_norm(family: LanguageMo
     assert [pooled_layer(family, depth) for depth in (0.1, 0.4, 0.7, 0.99, 1.0)] == [1, 1, 2, 2, LAST]
     last = states_at(family, ROWS, [LAST])[LAST]
     model = make(family, None, LAST)
-    assert torch.equal(model.features(ROWS), pool(last, ROWS, ("mean", "sum", "last")))
+    width = family.model.config.hidden_size
+    assert torch.equal(model.features(ROWS)[:, : 3 * width], pool(last, ROWS, ("mean", "sum", "last")))
 
 
 def test_at_first_adapters_change_no_score(tiny: LanguageModel) -> None:
