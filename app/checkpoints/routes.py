@@ -122,12 +122,6 @@ def bring_model(
     return _as_json(brought.bring(session, access, file.file, file.filename or "", snapshot))
 
 
-@api.get("/imports/{import_id}")
-def read_import(person: Person, session: Transaction, import_id: str) -> dict[str, Any]:
-    """What became of a model that was brought: its checkpoint once the status is `succeeded`."""
-    return _as_json(brought.find(session, person, import_id))
-
-
 def _as_json(run: Run) -> dict[str, Any]:
     made = run.result.get("checkpoint", {})
     said = {"message": run.message, "error": run.error, "checkpoint": made.get("id")}

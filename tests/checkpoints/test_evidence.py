@@ -23,13 +23,6 @@ CURVE = [{"confidence": 0.55, "right": 0.5, "low": 0.4, "high": 0.6, "answers": 
          {"confidence": 0.85, "right": 0.8, "low": 0.7, "high": 0.9, "answers": 70.0}]  # fmt: skip
 FIGURES = {"win_rate": 0.1, "reward": -0.4, "reward_before": 0.3}
 WORSE = {"prompt": "Name <b>a tree</b>.", "before": "Oak.", "after": "No.", **FIGURES}
-    "prompt": "Name <b>a tree</b>.",
-    "win_rate": 0.1,
-    "reward": -0.4,
-    "reward_before": 0.3,
-    "before": "Oak.",
-    "after": "No.",
-}
 
 
 @pytest.fixture
