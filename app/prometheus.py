@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -34,8 +34,8 @@ class Installation:
         yield up
         yield from found
 
-    def _rows(self, sql: str) -> list[Row[Any]]:
-        return list(self.session.execute(text(sql)).all())
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in self.session.execute(text(sql))]
 
     def _jobs(self) -> Metric:
         jobs = GaugeMetricFamily("pairloop_jobs", "Jobs that wait or are worked on.", labels=["queue", "status"])

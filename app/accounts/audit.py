@@ -221,8 +221,7 @@ def _midnight(day: str) -> datetime:
 
 
 def _short(value: object) -> str:
-    plain = isinstance(value, list) and all(isinstance(one, str | int) for one in value)
-    if plain and value:
+    if isinstance(value, list) and value and all(isinstance(one, str | int) for one in value):
         value = ", ".join(str(one) for one in value)
     text = (
         "–" if value in (None, "", []) else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

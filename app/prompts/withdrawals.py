@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from app.errors import Conflict
 from app.languages import _, ngettext
 from app.models import FINISHED, Project, Run, now
-from app.prompts import prompts
+from app.prompts import bulk, prompts
 
 # Comparisons that it brought, and those that were made of prompts that it brought.
 TOUCHED = """
@@ -59,7 +59,7 @@ def withdraw(session: Session, run: Run) -> None:
     responses = list(session.scalars(DELETE_COMPARISONS, {"run": run.id}))
     session.execute(DELETE_RESPONSES, {"ids": responses})
     session.execute(DELETE_PROMPTS, {"run": run.id})
-    prompts.withdraw(session, project, list(session.scalars(LEFT, {"run": run.id})))
+    bulk.withdraw(session, project, list(session.scalars(LEFT, {"run": run.id})))
     run.result = {**run.result, "withdrawn": now().isoformat()}
 
 
