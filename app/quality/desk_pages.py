@@ -1,8 +1,8 @@
 """The pages of comparisons to look at again: where people disagree, what surprised the model, and one alone."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
@@ -55,13 +55,16 @@ def adjudicate(request: Request, session: Transaction, access: AdminOf, id: Id, 
 
 
 @pages.post("/comparisons/{id}/repeat")
-def ask_once_more(request: Request, session: Transaction, access: AdminOf, id: Id) -> Response:
+def ask_once_more(
+    request: Request, session: Transaction, access: AdminOf, id: Id, stay: Annotated[str, Form()] = ""
+) -> Response:
     looked = comparisons.find(session, access, id)
     try:
         repeats.ask_once_more(session, looked.comparison)
     except Conflict as problem:
         return _comparison(request, session, access, id, None, problem.message, problem.status)
-    return _back(access, id, "again")
+    here = f"comparisons/{id}?done=again" if stay else "surprises"
+    return RedirectResponse(f"/projects/{access.project.slug}/quality/{here}", 303)
 
 
 @pages.get("/gold")
@@ -87,10 +90,6 @@ def make_gold(request: Request, session: Transaction, access: AdminOf, id: Id) -
 def end_gold(request: Request, session: Transaction, access: AdminOf, id: Id) -> Response:
     golds.end(session, comparisons.find(session, access, id))
     return RedirectResponse(f"/projects/{access.project.slug}/quality/gold", 303)
-
-
-def _back(access: Access, id: int, done: str) -> Response:
-    return RedirectResponse(f"/projects/{access.project.slug}/quality/comparisons/{id}?done={done}", 303)
 
 
 def _comparison(

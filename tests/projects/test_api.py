@@ -14,6 +14,8 @@ from app.projects.projects import slug_of
 from tests.pairs import make_answer, make_comparison, make_prompt
 from tests.people import bearer, make_person, make_project
 
+TESTS = {"gold": 0, "own_repeats": 0, "qualification": 0, "qualification_share": 80}
+"""How people are tested, unless a project says so: not at all."""
 API = "/api/v1/projects"
 
 
@@ -49,6 +51,7 @@ def test_a_name_is_enough_and_nothing_trains_by_itself(client: TestClient, as_bo
             "repeats": 5,
             "order": "oldest",
             "show_agreement": False,
+            **TESTS,
         },
         "retraining": {"every": None, "cron": None},
         "gates": {
@@ -87,7 +90,7 @@ def test_everything_of_the_contract_is_kept(client: TestClient, as_bob: dict[str
     criteria = ["helpful", "honest"]
     assert made["labeling"] == {
         "strengths": 2, "rationale": "optional", "criteria": criteria, "repeats": 5, "order": "oldest",
-        "show_agreement": False
+        "show_agreement": False, **TESTS
     }  # fmt: skip
     assert made["retraining"] == {"every": 50, "cron": "0 3 * * *"}
     assert client.get(f"{API}/garden", headers=as_bob).json() == made

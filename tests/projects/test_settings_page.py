@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.models import AuditEvent, Project, User
 from app.projects.forms import as_typed
+from tests.labeling.pairs import make_comparison, make_golds
 from tests.people import browse_as, make_person, make_project
 
 PAGE = "/projects/garden/settings"
@@ -39,6 +40,10 @@ def test_every_field_is_saved(client: TestClient, project: Project, bob: User) -
         "repeats": "12",
         "order": "uncertain",
         "show_agreement": "true",
+        "gold": "5",
+        "own_repeats": "4",
+        "qualification": "10",
+        "qualification_share": "70",
         "every": "50",
         "cron": "0 3 * * *",
     }
@@ -50,7 +55,7 @@ def test_every_field_is_saved(client: TestClient, project: Project, bob: User) -
     }  # fmt: skip
     assert project.labeling == {
         "strengths": 2, "rationale": "required", "criteria": ["helpful", "honest"], "repeats": 12, "order": "uncertain",
-        "show_agreement": True
+        "show_agreement": True, "gold": 5, "own_repeats": 4, "qualification": 10, "qualification_share": 70,
     }  # fmt: skip
     assert project.retraining == {"every": 50, "cron": "0 3 * * *"}
     assert "Saved." in client.get(answer.headers["location"]).text
@@ -81,6 +86,11 @@ def test_an_empty_field_means_the_default(client: TestClient, project: Project, 
         ({"stock": "-1"}, "stock must be a number from 0"),
         ({"labels_per_comparison": "99"}, "from 1 to 50, not 99."),
         ({"strengths": "7"}, "strengths must be a number from 1 to 3, not 7."),
+        ({"gold": "51"}, "gold must be a number from 0 to 50, not 51."),
+        (
+            {"own_repeats": "few"},
+            "own pairs must be a whole number, such as 3",
+        ),
         ({"rationale": "perhaps"}, "rationale must be off, optional or required"),
         ({"criteria": "a\na"}, "each of them once"),
         ({"repeats": "few"}, "How many surprising answers are asked again must be a whole number, such as 3"),
@@ -159,3 +169,27 @@ def test_a_project_like_another_has_its_settings_and_guidelines_and_no_data(
     assert sent["guidelines"] == "Prefer the answer you would rather receive."
     assert (sent["labels_per_comparison"], sent["sampling"]["temperature"]) == (2, 0.5)
     assert client.post("/api/v1/projects", json={"name": "Lake", "like": "nothing"}).status_code == 404
+
+
+def test_too_few_gold_comparisons_are_said_and_block_nothing(
+    client: TestClient, session: Session, project: Project, bob: User
+) -> None:
+    project.labeling = {"qualification": 2, "gold": 5}
+    assert "There are 0 gold comparisons, and the practice round asks 2." in client.get(PAGE).text
+    project.labeling = {"gold": 5}
+    assert "There are no gold comparisons yet, so none slip in." in client.get(PAGE).text
+    make_golds(session, project, 2)
+    project.labeling = {"qualification": 2}
+    assert "This project has 2 gold comparisons" in client.get(PAGE).text
+
+
+def test_raising_answers_per_comparison_leaves_what_is_done_alone_and_gold_too(
+    client: TestClient, session: Session, project: Project, bob: User
+) -> None:
+    done, gold = make_comparison(session, project), make_golds(session, project, 1)[0]
+    done.status, done.counted, gold.counted = "complete", 1, 5
+    session.flush()
+    for labels in ("3", "1"):
+        client.post(PAGE, data={**as_typed(project), "labels_per_comparison": labels})
+        session.refresh(gold)
+        assert (project.labels_per_comparison, done.status, gold.status) == (int(labels), "complete", "waiting")

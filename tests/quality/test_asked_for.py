@@ -11,6 +11,11 @@ from tests.labeling.pairs import make_comparison
 from tests.people import browse_as
 from tests.quality.scene import say
 
+SENTENCES = [
+    f"{first}{first} {first}{second}." for first, second in zip("abcdefghijklmnop", "qrstuvwxyzabcdef", strict=True)
+]
+"""Sentences that differ in nothing but their letters, so that answers of them differ in length alone."""
+
 
 @pytest.mark.parametrize(
     ("guidelines", "asked"),
@@ -36,7 +41,8 @@ def test_a_taste_against_the_guidelines_is_pointed_out(
     client: TestClient, session: Session, project: Project, alice: User, bob: User
 ) -> None:
     for number in range(45):
-        comparison = make_comparison(session, project, f"Question {number}?", "tree " * 30, "tree " * (2 + number % 3))
+        long, short = (" ".join(SENTENCES[: each + number % 5]) for each in (12, 2))
+        comparison = make_comparison(session, project, f"Question {number}?", long, short)
         say(session, comparison, alice, "a2")
     browser = browse_as(client, session, bob)
     page = f"/projects/garden/quality/annotators/{alice.id}"
