@@ -1,4 +1,4 @@
-"""`pairloop export` offers what page and API offer (tests/setup/test_up.py runs it against a whole Pairloop)."""
+"""`pairloop export` offers what the page and the API offer; tests/setup/test_up.py runs it against a whole Pairloop."""
 
 import re
 
