@@ -104,7 +104,13 @@ def page_of(
 
 
 def in_order(
-    rows: Iterable[T], columns: Mapping[str, Callable[[T], Any]], asked: Asked, path: str, usual: str
+    rows: Iterable[T],
+    columns: Mapping[str, Callable[[T], Any]],
+    asked: Asked,
+    path: str,
+    usual: str,
+    *,
+    also: Mapping[str, str] | None = None,
 ) -> Listing[T]:
     """The same for a list that is whole in memory and so has one page; what is not known (None) stands last."""
     sort = asked.sort if asked.sort.removeprefix("-") in columns else usual
@@ -113,7 +119,7 @@ def in_order(
     unknown: list[T] = []
     for row in rows:
         (unknown if key(row) is None else known).append(row)
-    return Listing([*sorted(known, key=key, reverse=backwards), *unknown], asked, sort, path)
+    return Listing([*sorted(known, key=key, reverse=backwards), *unknown], asked, sort, path, also=also or {})
 
 
 def itself(row: T) -> T:

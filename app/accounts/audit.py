@@ -221,11 +221,11 @@ def _midnight(day: str) -> datetime:
 
 
 def _short(value: object) -> str:
-    if isinstance(value, list) and value and all(isinstance(one, str | int) for one in value):
+    if value in (None, "", []):
+        return "–"
+    if isinstance(value, list) and all(isinstance(one, str | int) for one in value):
         value = ", ".join(str(one) for one in value)
-    text = (
-        "–" if value in (None, "", []) else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    )
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 200 else text[:199] + "…"
 
 

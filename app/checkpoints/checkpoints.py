@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from app.accounts import audit
@@ -10,6 +10,7 @@ from app.accounts.access import Access, may
 from app.checkpoints import sizes
 from app.errors import BadInput, Conflict, NotFound
 from app.languages import _
+from app.lists import Asked, Listing, itself, page_of
 from app.models import Assignment, Checkpoint, Comparison, Project, Promotion, Response, Run, User, now
 from app.queue import enqueue
 
@@ -154,6 +155,24 @@ def newest(
     if before is not None:
         query = query.where(Checkpoint.id < before)
     return list(session.scalars(query.order_by(Checkpoint.id.desc()).limit(limit)))
+
+
+COLUMNS = {
+    "made": Checkpoint.id,
+    **{
+        name: func.coalesce(Checkpoint.metrics[name].as_float(), -1.0)
+        for name in ("win_rate", "kl", "length", "accuracy", "length_baseline")
+    },
+}
+"""What the lists of models are sorted by; a figure that is not known stands below every other."""
+
+
+def listed(session: Session, project: Project, kind: str, asked: Asked, path: str) -> Listing[Checkpoint]:
+    """A page of a project's checkpoints of one kind, newest first where no other order is asked for."""
+    query = select(Checkpoint).options(joinedload(Checkpoint.snapshot))
+    query = query.where(Checkpoint.project_id == project.id, Checkpoint.kind == kind)
+    also = {"kind": kind}
+    return page_of(session, query, Checkpoint.id, COLUMNS, asked, path, "-made", make=itself, also=also)
 
 
 def as_json(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from app.datasets import downloads, snapshots
 from app.errors import BadInput, NotFound
 from app.languages import _
 from app.later import Later
+from app.lists import Asked
 from app.models import Checkpoint, Project
 from app.models.policies import Gates
 from app.templating import page
@@ -35,16 +36,31 @@ Kind = Literal["policy", "reward"]
 Text = Annotated[str, Form()]
 
 
+class Look(Asked):
+    """Which of the two lists the rest of the address is about; the other one shows its beginning."""
+
+    kind: str = ""
+
+
 @pages.get("")
-def models_page(request: Request, session: Transaction, access: OperatorOf) -> Response:
-    return _models(request, session, access)
+def models_page(
+    request: Request, session: Transaction, access: OperatorOf, asked: Annotated[Look, Query()]
+) -> Response:
+    return _models(request, session, access, asked)
 
 
-def _models(request: Request, session: Session, access: Access, problem: str = "", status: int = 200) -> Response:
+def _models(
+    request: Request, session: Session, access: Access, asked: Look | None = None, problem: str = "", status: int = 200
+) -> Response:
+    asked, path = asked or Look(), f"/projects/{access.project.slug}/checkpoints"
+    policies, rewards = (
+        checkpoints.listed(session, access.project, kind, asked if asked.kind == kind else Asked(), path)
+        for kind in ("policy", "reward")
+    )
     values = {
         "in_use": [lineage.in_use(session, access.project, kind) for kind in ("policy", "reward")],
-        "policies": checkpoints.newest(session, access.project, "policy"),
-        "rewards": checkpoints.newest(session, access.project, "reward"),
+        "policies": policies,
+        "rewards": rewards,
         "disk": cleaning.disk_use(session, access.project),
         "snapshots": snapshots.newest(session, access.project),
         "brought": brought.newest(session, access.project),
@@ -67,7 +83,7 @@ def bring(
     try:
         brought.bring(session, access, file.file, file.filename or "", snapshot)
     except BadInput as problem:
-        return _models(request, session, access, problem.message, problem.status)
+        return _models(request, session, access, problem=problem.message, status=problem.status)
     return RedirectResponse(f"/projects/{access.project.slug}/checkpoints#bring", 303)
 
 

@@ -1,7 +1,9 @@
 """The quality of a project's answers at a glance: agreement, annotators, and what an answer costs people."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,6 +16,7 @@ from app.quality import annotators, standings
 from app.quality.agreement import Agreement, agreement
 from app.quality.annotators import Figures
 from app.quality.given import CHOICES, LAST_STEP, MOST, Given, by_comparison, newest
+from app.templating import called
 
 PERIODS = (7, 30)
 """Days of which the costs are told beside those of all answers."""
@@ -43,6 +46,20 @@ class Overview:
     annotators: list[Annotator]
     costs: list[tuple[int | None, Figures]]
     """By the last so many days, where anything was answered then; None: all."""
+
+
+COLUMNS: dict[str, Callable[[Annotator], Any]] = {
+    "name": lambda one: called(one.person).lower(),
+    "answers": lambda one: one.figures.answers,
+    "agrees": lambda one: one.figures.agrees.value,
+    "gold": lambda one: one.figures.gold.value,
+    "left": lambda one: one.figures.left.value,
+    "same": lambda one: one.figures.consistent.value,
+    "seconds": lambda one: one.figures.seconds,
+    "skipped": lambda one: one.figures.skipped.value,
+    "corrected": lambda one: one.figures.corrected.value,
+}
+"""What the table of annotators is sorted by."""
 
 
 def look(session: Session, access: Access, *, simulated: bool) -> Overview:

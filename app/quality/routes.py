@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 
@@ -10,6 +10,7 @@ from app.accounts.access import Access, AdminOf, MemberOf, page_context
 from app.database import Transaction
 from app.errors import BadInput, Conflict
 from app.labeling import rounds
+from app.lists import Asked, in_order
 from app.quality import annotators, comparisons, disagreements, given, overview, standings, tastes, weeks
 from app.quality.access import Id, QualityOf, context
 from app.quality.agreement import Agreement
@@ -27,10 +28,18 @@ RECENT = 10
 
 
 @pages.get("/quality")
-def overview_page(request: Request, session: Transaction, access: QualityOf, simulated: bool = False) -> Response:
+def overview_page(
+    request: Request,
+    session: Transaction,
+    access: QualityOf,
+    asked: Annotated[Asked, Query()],
+    simulated: bool = False,
+) -> Response:
     found = overview.look(session, access, simulated=simulated)
+    path, also = f"/projects/{access.project.slug}/quality", {"simulated": "true" if simulated else ""}
     values = {
         "found": found,
+        "listing": in_order(found.annotators, overview.COLUMNS, asked, path, "-answers", also=also),
         "simulated": simulated,
         "most": given.MOST,
         "sentence": overview.sentence(found.nominal),

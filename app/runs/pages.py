@@ -13,6 +13,7 @@ from app.checkpoints import checkpoints
 from app.database import Transaction
 from app.errors import BadInput
 from app.languages import N_, _
+from app.lists import Asked
 from app.runs import compare, estimates, forms, live_page, loop, params, pauses, run_pages, runs
 from app.runs.run_pages import KINDS, TRIGGERS, fragment
 from app.templating import page
@@ -47,18 +48,19 @@ async def typed_fields(request: Request) -> dict[str, str]:
 
 
 @pages.get("")
-def runs_page(
-    request: Request,
-    session: Transaction,
-    access: OperatorOf,
-    before: Annotated[int | None, Query(ge=1)] = None,
-    like: str | None = None,
-) -> Response:
-    """`like` names a run whose settings the form is filled in with."""
+class Look(Asked):
+    """The list's address; `like` names a run whose settings the form is filled in with."""
+
+    like: str | None = None
+
+
+@pages.get("")
+def runs_page(request: Request, session: Transaction, access: OperatorOf, asked: Annotated[Look, Query()]) -> Response:
     filled = _forms(session, access)
+    like = asked.like
     if like is not None and (model := run_pages.of_project(session, access, like)).kind in forms.STARTED:
         filled = _forms(session, access, model.kind, forms.typed_of(model.kind, model.params)) | {"like": model}
-    return page(request, "runs/runs.html", _of_all(session, access, before) | filled)
+    return page(request, "runs/runs.html", _of_all(session, access, asked) | filled)
 
 
 @pages.post("")
@@ -133,12 +135,11 @@ def compare_runs(
 pages.include_router(run_pages.pages)
 
 
-def _of_all(session: Session, access: Access, before: int | None = None) -> dict[str, Any]:
-    listed = runs.newest(session, access.project, before, steps_too=False)
+def _of_all(session: Session, access: Access, asked: Asked | None = None) -> dict[str, Any]:
+    path = f"/projects/{access.project.slug}/runs"
     return page_context(access, "runs") | {
         "loop_state": loop.of(session, access.project),
-        "listed": listed,
-        "older": listed[-1].id if len(listed) == runs.PAGE else None,
+        "listing": runs.listed(session, access.project, asked or Asked(), path),
         "kinds": {kind: _(name) for kind, name in KINDS.items()},
         "triggers": {trigger: _(name) for trigger, name in TRIGGERS.items()},
     }

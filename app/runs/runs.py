@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.accounts import audit
 from app.accounts.access import may
 from app.errors import BadInput, Conflict, NotFound
 from app.languages import _
+from app.lists import Asked, Listing, itself, page_of
 from app.models import FINISHED, Project, Run, User, now
 from app.runs import fence, live, steps
 from app.runs.params import PARAMS, checked
@@ -105,16 +106,27 @@ def find(session: Session, person: User, run_id: str, needed: str = "operator") 
     return run
 
 
-def newest(
-    session: Session, project: Project, before: int | None = None, limit: int = PAGE, *, steps_too: bool = True
-) -> list[Run]:
-    """A project's runs, newest first, older than the run `before`; a chain's steps only where asked for."""
+def newest(session: Session, project: Project, before: int | None = None, limit: int = PAGE) -> list[Run]:
+    """A project's runs, newest first, older than the run `before`, the steps of chains included."""
     query = select(Run).where(Run.project_id == project.id).order_by(Run.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Run.id < before)
-    if not steps_too:
-        query = query.where(Run.parent_id.is_(None), Run.kind.not_in(("import", "export")))
     return list(session.scalars(query))
+
+
+def listed(session: Session, project: Project, asked: Asked, path: str) -> Listing[Run]:
+    """A page of a project's runs without the steps of chains; the search is `kind:ppo`, `status:failed`, and words."""
+    words, filters = asked.parsed("kind", "status")
+    query = select(Run).where(Run.project_id == project.id)
+    if filters["kind"]:
+        query = query.where(Run.kind.in_(filters["kind"]))
+    else:
+        query = query.where(Run.parent_id.is_(None), Run.kind.not_in(("import", "export")))
+    if filters["status"]:
+        query = query.where(Run.status.in_(filters["status"]))
+    for word in words:
+        query = query.where(func.coalesce(Run.error, Run.message).icontains(word, autoescape=True))
+    return page_of(session, query, Run.id, {"when": Run.id}, asked, path, "-when", make=itself)
 
 
 def steps_of(session: Session, chain: Run) -> list[Run]:
