@@ -24,7 +24,7 @@ from app.live_head import heads
 from app.models import FINISHED, Assignment, LoginSession, Project, RateLimit, Run, User, now
 from app.prompts import imports, uploads
 from app.queue import DEFAULT, TRAIN, queue
-from app.runs import due, fence, live, progress, steps
+from app.runs import due, facts, fence, live, progress, steps
 from app.runs.progress import Cancelled, Failed, PutBack
 from app.settings import settings
 from workers import artifacts, blind, launch, packages, pairs, specs
@@ -309,6 +309,7 @@ def work(queues: Sequence[str], concurrency: int) -> None:
     """Serve these queues until the process is asked to stop; work under way is put back into the queue."""
     # One line per request would bury everything else.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    facts.code()  # git is asked once, outside any transaction
     asyncio.run(_serve(queues, concurrency))
 
 

@@ -31,6 +31,7 @@ class RunLog:
         here = facts.machine()
         where = f"{here['name']}, {here['system']}, {here['cores']} cores"
         self.write(f"{now():%Y-%m-%d %H:%M:%S} Pairloop {facts.code()} takes the run up on {where}.")
+        self._begun = self.file.stat().st_size
 
     def write(self, *lines: str) -> None:
         """Add lines."""
@@ -49,9 +50,9 @@ class RunLog:
         artifacts.write_file(address_of(self.run_id), self.file.read_bytes())
 
     def tail(self) -> str:
-        """The end of it, fit for a text column."""
+        """The end of what was written since this attempt began, fit for a text column."""
         with self.file.open("rb") as file:
-            file.seek(max(0, self.file.stat().st_size - TAIL))
+            file.seek(max(self._begun, self.file.stat().st_size - TAIL))
             return file.read().decode(errors="replace").replace("\x00", "")
 
 

@@ -5,7 +5,9 @@ from playwright.sync_api import Page, expect
 
 from app.database import open_session
 from app.models import Run, RunMetric
+from app.private_files import make_private_directory
 from app.runs import live
+from app.settings import settings
 from tests.browser.conftest import SignIn
 from tests.people import make_person, make_project
 
@@ -60,3 +62,34 @@ def test_one_cursor_for_all_curves(browser_page: Page, run_id: int) -> None:
     expect(values).to_have_text(["0.6", "6.5", "2.4"])
     page.keyboard.press("Escape")
     expect(values).to_have_count(0)
+
+
+def test_the_form_says_what_is_wrong_while_it_is_filled_in(browser_page: Page, run_id: int) -> None:
+    page = browser_page
+    page.goto(f"/projects/garden/runs?like={run_id}#start")
+    form = page.locator("form:has(input[name=kind][value=ppo])")
+    expect(form.locator(".estimate")).to_contain_text("Nothing is known yet")
+    form.get_by_label("Updates").fill("0")
+    expect(form.locator(".estimate.bad")).to_contain_text("updates must lie between 1 and")
+    form.get_by_label("Updates").fill("8")
+    expect(form.locator(".estimate")).to_contain_text("Nothing is known yet")
+
+
+def test_runs_are_ticked_and_compared_and_the_log_is_searched_while_typing(browser_page: Page, run_id: int) -> None:
+    page = browser_page
+    with open_session() as session:
+        run = session.get_one(Run, run_id)
+        session.add(Run(project_id=run.project_id, kind="ppo", status="failed", error="It broke."))
+        place = settings.data_dir.resolve() / "artifacts" / "runs" / str(run_id)
+        make_private_directory(place)
+        (place / "log.txt").write_text("one\ntwo\nthree\n")
+    page.goto("/projects/garden/runs")
+    for box in page.get_by_role("checkbox", name="Compare run").all():
+        box.check()
+    page.get_by_role("button", name="Compare the ticked runs").click()
+    expect(page.get_by_role("heading", name="Runs compared")).to_be_visible()
+    expect(page.locator(".keys li")).to_have_count(2)
+    page.goto(f"/projects/garden/runs/{run_id}/log")
+    expect(page.locator("ol.log li")).to_have_text(["one", "two", "three"])
+    page.get_by_label("Search the log").fill("T")
+    expect(page.locator("ol.log li")).to_have_text(["two", "three"])

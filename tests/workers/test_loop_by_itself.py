@@ -16,14 +16,18 @@ from app.checkpoints import checkpoints
 from app.database import open_session
 from app.models import Comparison, Project, Prompt, Response, Run
 from app.runs import pauses, runs
+from app.runs.hyper import PpoHyper
 from app.simulation.annotators import SimulatedAnnotator
-from app.simulation.gold import RULES
+from app.simulation.gold import Rule
 from tests.live_server import serving
 from tests.people import bearer, make_person, make_project
 from tests.workers.worker import jobs, work_until_idle
 
 PROMPTS = Path(__file__).parents[2] / "data" / "prompts.jsonl"
 A_ROUND = 60
+USUAL = PpoHyper.tiny
+LIKED = Rule("letters", lambda text: 100 * text.count("e") / max(1, len(text)), 4, 15, "More of the letter e.")
+"""Something that has nothing to do with length, which the tiny model can do."""
 
 
 def make_scene() -> tuple[int, dict[str, str]]:
@@ -41,7 +45,7 @@ def make_scene() -> tuple[int, dict[str, str]]:
 
 def go_round(client: httpx.Client, flips: float) -> Run:
     """Let an annotator answer until a chain started by itself, then let the workers work; return the chain."""
-    annotator = SimulatedAnnotator(client, "garden", RULES["length"], flips, random.Random(1))
+    annotator = SimulatedAnnotator(client, "garden", LIKED, flips, random.Random(1))
     with open_session() as session:
         before = session.scalar(select(Run.id).where(Run.kind == "chain").order_by(Run.id.desc()).limit(1)) or 0
     newer = select(Run).where(Run.kind == "chain", Run.id > before)
@@ -66,7 +70,9 @@ def in_use(kind: str) -> int | None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("committed")
-def test_a_round_of_chance_is_refused_and_the_next_two_promote_what_they_made(engine_url: str) -> None:
+def test_a_round_of_chance_is_refused_and_the_next_two_promote_what_they_made(
+    engine_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project_id, headers = make_scene()
     with serving() as address, httpx.Client(base_url=address, headers=headers, timeout=60) as client:
         # 1. Coins are tossed: the reward model's gate says no, and nothing changes.
@@ -76,8 +82,10 @@ def test_a_round_of_chance_is_refused_and_the_next_two_promote_what_they_made(en
         assert (in_use("reward"), in_use("policy")) == (None, None)
 
         # 2. and 3. People who know what they like: each round ends with a policy of its own in use.
+        # The second goes half the way that it may, so that there is some left for the third.
         policies = []
-        for _ in range(2):
+        for leash in ({"kl_target": 2.0, "kl_budget": 3.0}, {}):
+            monkeypatch.setattr(PpoHyper, "tiny", {**USUAL, **leash})
             chain = go_round(client, flips=0.0)
             assert (chain.trigger, chain.status, chain.error) == ("labels", "succeeded", None)
             policies.append(in_use("policy"))
@@ -94,7 +102,7 @@ def test_a_round_of_chance_is_refused_and_the_next_two_promote_what_they_made(en
         with open_session() as session:
             pauses.begin(session, session.get_one(Project, project_id))
             newest = session.scalar(select(Run.id).order_by(Run.id.desc()).limit(1))
-        annotator = SimulatedAnnotator(client, "garden", RULES["length"], 0.0, random.Random(2))
+        annotator = SimulatedAnnotator(client, "garden", LIKED, 0.0, random.Random(2))
         while annotator.answer_next() is not None:
             pass
         jobs.every_minute(timestamp=0)
