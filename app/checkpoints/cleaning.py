@@ -20,7 +20,7 @@ def disk_use(session: Session, project: Project) -> dict[str, int]:
     by_kind = (
         select(Checkpoint.kind, func.coalesce(func.sum(Checkpoint.bytes), 0)).where(there).group_by(Checkpoint.kind)
     )
-    found: dict[str, int] = {kind: int(size or 0) for kind, size in session.execute(by_kind)}
+    found: dict[str, int] = {kind: int(size or 0) for kind, size in session.execute(by_kind).tuples()}
     packages = session.scalars(_packages(project.id)).all()
     found["package"] = sum(run.result["package"]["bytes"] for run in packages if not run.result.get("removed"))
     return found

@@ -144,7 +144,7 @@ def test_promotions_drop_no_stream(client: OpenAI) -> None:
         before = len(ended)
         with open_session() as session:
             checkpoints.promote(session, None, session.get_one(Checkpoint, number))
-        while len(ended) < before + 8 and not broken:
+        while len(ended) < before + 4 and not broken:
             threading.Event().wait(0.02)
     go_on.set()
     for thread in threads:

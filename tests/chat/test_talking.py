@@ -63,7 +63,8 @@ def test_a_shared_conversation_is_read_by_the_project_and_written_by_its_owner(
     bob = make_person(session, "bob")
     headers, address = bearer(session, bob), f"/projects/garden/chat/{chat.id}"
     assert client.get(address, headers=headers).status_code == 404
-    client.post(f"{address}/share", data={"on": "true"}, headers=bearer(session, alice))
+    own = bearer(session, alice)
+    client.post(f"{address}/share", data={"on": "true"}, headers=own)
     shown = client.get(address, headers=headers)
     assert shown.status_code == 200
     assert "First" in shown.text
@@ -72,7 +73,7 @@ def test_a_shared_conversation_is_read_by_the_project_and_written_by_its_owner(
         assert client.post(f"{address}{way}", data=data, headers=headers).status_code == 404
     with pytest.raises(NotFound):
         conversations.read(session, Access(bob, make_project(session, "other")), chat.id)
-    client.post(f"{address}/share", data={"on": "false"}, headers=bearer(session, alice))
+    client.post(f"{address}/share", data={"on": "false"}, headers=own)
     assert client.get(address, headers=headers).status_code == 404
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import uuid
 from pathlib import Path
 
@@ -161,3 +162,16 @@ def test_addresses_outside_the_root_are_told_apart(tmp_path: Path) -> None:
     assert not artifacts.is_below(f"{root}/%2e%2e/secrets", root)
     assert not artifacts.is_below(f"{root}/link/secrets", root)
     assert not artifacts.is_below("memory://artifacts/checkpoints/12", root)
+
+
+def test_the_cache_keeps_what_was_used_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifacts, "COPIES", 2)
+    kept = []
+    for number in range(4):
+        url = f"memory://artifacts-{uuid.uuid4().hex}/{number}"
+        kept.append((url, artifacts.write(url, "policy", "tiny", {**FILES, f"{number}.json": b"{}"})))
+        artifacts.read(*kept[-1], cache=tmp_path)
+        os.utime(tmp_path / kept[-1][1], (number, number))
+        if number == 2:
+            artifacts.read(*kept[1], cache=tmp_path)  # used again, so it outlives the third
+    assert {one.name for one in tmp_path.iterdir()} == {kept[1][1], kept[3][1]}
