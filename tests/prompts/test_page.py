@@ -56,7 +56,7 @@ def test_a_paste_is_shown_before_anything_is_stored_and_then_goes_to_the_worker(
     status, said, address = send(browser, "Why?\r\n\r\nHow?\r\n")
     assert status == 303
     assert "Recognised: Text, one prompt a line" in said
-    assert "First rows looked at: 2. They make 2 good ones." in said
+    assert "Prompts in the first 2 rows: 2." in said
     assert "It has 2 rows." in said
     assert session.scalars(select(Prompt)).all() == []
     run = go(browser, session, address, format="", layout="prompts")
@@ -73,7 +73,7 @@ def test_the_layout_and_the_columns_are_shown_and_may_be_changed(browser: TestCl
     fragment = browser.get(f"{PAGE}/import", params=shown, headers={"HX-Target": "import-check"})
     assert "<html" not in fragment.text
     said = words(fragment.text)
-    assert "They make 1 good ones. 1 cannot be used." in said
+    assert "Comparisons in the first 2 rows: 1. 1 cannot be used." in said
     assert "A · preferred Because." in said
     assert "There are no two responses here." in said
     run = go(browser, session, address, **{name: value for name, value in shown.items() if name != "file"})

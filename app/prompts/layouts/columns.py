@@ -48,7 +48,7 @@ PAIRED = ("conversation_a", "conversation_b")
 ROLES = {"human": "user", "prompter": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
 LONGEST_CONVERSATION = 1000
 
-USUAL_NAMES = frozenset((*PROMPT, *MESSAGES, *FIRST, *SECOND, *MANY, *CHOSEN, *REJECTED, *PAIRED)) - {"user", "content"}
+USUAL_NAMES = frozenset((*PROMPT, *MESSAGES, *FIRST, *SECOND, *MANY, *CHOSEN, *REJECTED, *PAIRED, "tags", "language"))
 """Column names, one of which makes a line with separators the head of a table."""
 
 
