@@ -250,8 +250,8 @@ def every_minute(timestamp: int) -> None:
         over = (Assignment.status == "leased") & (Assignment.leased_until < now() - timedelta(minutes=1))
         session.execute(update(Assignment).where(over).values(status="expired"))
         session.execute(delete(LoginSession).where(LoginSession.expires_at < now()))
-        uploads.forget_old(session)
         session.execute(delete(RateLimit).where(RateLimit.window_start < now() - timedelta(days=1)))
+    uploads.forget_old()
 
 
 @queue.periodic(cron="17 3 * * *")

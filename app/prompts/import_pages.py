@@ -143,7 +143,7 @@ def start_import(
     try:
         run = imports.request(session, access, upload, look.format, look.layout, look.mapping())
     except BadInput as refused:
-        values = _looked_at(session, access, Place(file=upload.id, **look.model_dump()))
+        values = _looked_at(session, access, Place.model_validate({**look.model_dump(), "file": upload.id}))
         return _page(request, access, session, {**values, "problem": refused.message}, status=refused.status)
     return RedirectResponse(f"{_here(access)}/import#import-{run.id}", 303)
 

@@ -16,6 +16,7 @@ from app.prompts.bodies import Entry
 from app.prompts.comparisons import Brought
 from app.prompts.formats import Source
 from app.prompts.layouts import Layout
+from app.prompts.tables import as_line
 
 LOOKED_AT = 200
 """Rows that are read to recognise a layout and to estimate what will come of the file."""
@@ -124,7 +125,7 @@ def _first(source: Source) -> tuple[list[Entry], bool]:
     rest = source.entries()
     for entry in islice(rest, LOOKED_AT):
         found.append(entry)
-        size += len(entry.raw)
+        size += len(entry.raw or as_line(entry.value))
         if size > ENOUGH:
             break
     return found, next(rest, None) is None

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Access
+from app.database import open_session
 from app.datasets import artifacts
 from app.errors import NotFound, TooLarge
 from app.languages import N_, _
@@ -74,13 +75,14 @@ def forget(session: Session, upload: Upload) -> None:
     session.flush()
 
 
-def forget_old(session: Session) -> None:
+def forget_old() -> None:
     """Delete files that nobody brought in within a day; those of a run that is under way stay."""
     busy = select(Run.params["upload"].astext).where(Run.kind == "import", Run.status.not_in(FINISHED))
-    under_way = set(session.scalars(busy))
-    for upload in session.scalars(select(Upload).where(Upload.created_at < now() - KEPT)):
-        if str(upload.id) not in under_way:
-            forget(session, upload)
+    with open_session() as session:
+        under_way = set(session.scalars(busy))
+        for upload in session.scalars(select(Upload).where(Upload.created_at < now() - KEPT)).all():
+            if str(upload.id) not in under_way:
+                forget(session, upload)
 
 
 def plain_name(name: str) -> str:

@@ -90,7 +90,8 @@ def test_rows_of_which_none_can_be_used_cannot_be_brought_in(browser: TestClient
     _, said, address = send(browser, file=("x.jsonl", b'{"a": 1}\n'))
     assert "None of these rows can be used like this." in said
     assert "Bring the prompts in" not in said
-    refused = browser.post(f"{PAGE}/import/{address.rpartition('=')[2]}", data={"layout": "prompts"})
+    file = address.rpartition("=")[2]
+    refused = browser.post(f"{PAGE}/import/{file}", data={"file": file, "layout": "prompts"})
     assert refused.status_code == 422
     assert "None of the first 1 rows can be used." in refused.text
     assert session.scalars(select(Run)).all() == []
