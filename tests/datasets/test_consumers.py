@@ -134,9 +134,11 @@ def test_trl_takes_a_step(load: Any, trainer: str, layout: str, format: str, tmp
         disable_tqdm=True,
         gradient_checkpointing=False,
     )
+    # What they would make of a model's name: `tiny` has none.
+    beside = {"ref_model": tiny.model()} if trainer in ("DPOTrainer", "KTOTrainer") else {}
     before = {name: value.clone() for name, value in model.named_parameters()}
     step = getattr(trl, trainer)(
-        model=model, args=args, train_dataset=load(layout, format), processing_class=tiny.tokenizer()
+        model=model, args=args, train_dataset=load(layout, format), processing_class=tiny.tokenizer(), **beside
     )
     trained = step.train()
     assert trained.global_step == 1
