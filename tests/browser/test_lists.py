@@ -1,0 +1,63 @@
+"""A list by keyboard and mouse: rows are ticked one by one, as a range, all at once; undone; phones show it whole."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from app.database import open_session
+from app.models import User
+from tests.browser.conftest import Open, SignIn
+from tests.pairs import make_prompt
+from tests.people import make_person, make_project
+
+PAGE = "/projects/garden/prompts"
+
+
+@pytest.fixture
+def bob(database: None) -> User:
+    """Bob, an admin, with six prompts."""
+    with open_session() as session:
+        project = make_project(session)
+        for n in range(6):
+            make_prompt(session, project, f"Question {n}?")
+        return make_person(session, "bob", "admin")
+
+
+def ticked(page: Page) -> list[int]:
+    """Which rows are ticked, from the top."""
+    boxes = page.locator("tbody [type=checkbox]").all()
+    return [n for n, box in enumerate(boxes) if box.is_checked()]
+
+
+def test_rows_are_ticked_by_key_by_range_and_all_at_once_and_what_is_done_is_undone(
+    browser_page: Page, sign_in: SignIn, bob: User
+) -> None:
+    page = browser_page
+    sign_in(page, bob)
+    page.goto(PAGE)
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    assert ticked(page) == [1]
+    page.locator("tbody [type=checkbox]").nth(4).click(modifiers=["Shift"])
+    assert ticked(page) == [1, 2, 3, 4]
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.type("jx")
+    expect(page.get_by_role("searchbox")).to_have_value("jx")
+    page.get_by_label("All on this page").check()
+    assert ticked(page) == [0, 1, 2, 3, 4, 5]
+    page.get_by_role("button", name="Withdraw").click()
+    expect(page.get_by_text("6 prompts were withdrawn.")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("6 prompts are in use again.")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", [PAGE, "/people", "/people/invitations", "/audit", "/projects/garden/members", "/me"])
+def test_it_fits_a_phone_and_can_be_read_by_everybody(open_page: Open, sign_in: SignIn, bob: User, path: str) -> None:
+    page = open_page(viewport={"width": 360, "height": 800}, color_scheme="dark")
+    sign_in(page, bob)
+    page.goto(path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
+    assert found.violations_count == 0, found.generate_report()
