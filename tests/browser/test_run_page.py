@@ -69,9 +69,9 @@ def test_the_form_says_what_is_wrong_while_it_is_filled_in(browser_page: Page, r
     page.goto(f"/projects/garden/runs?like={run_id}#start")
     form = page.locator("form:has(input[name=kind][value=ppo])")
     expect(form.locator(".estimate")).to_contain_text("Nothing is known yet")
-    form.get_by_label("Updates").fill("0")
+    form.locator("input[name='ppo.updates']").fill("0")
     expect(form.locator(".estimate.bad")).to_contain_text("updates must lie between 1 and")
-    form.get_by_label("Updates").fill("8")
+    form.locator("input[name='ppo.updates']").fill("8")
     expect(form.locator(".estimate")).to_contain_text("Nothing is known yet")
 
 
