@@ -17,10 +17,8 @@ PACKAGE_DAYS = 7
 def disk_use(session: Session, project: Project) -> dict[str, int]:
     """Bytes by what they are: `policy`, `reward`, `package`."""
     there = (Checkpoint.project_id == project.id) & Checkpoint.removed_at.is_(None)
-    by_kind = (
-        select(Checkpoint.kind, func.coalesce(func.sum(Checkpoint.bytes), 0)).where(there).group_by(Checkpoint.kind)
-    )
-    found: dict[str, int] = {kind: int(size or 0) for kind, size in session.execute(by_kind).tuples()}
+    by_kind = select(Checkpoint.kind, func.sum(Checkpoint.bytes)).where(there).group_by(Checkpoint.kind)
+    found = {kind: int(size or 0) for kind, size in session.execute(by_kind).all()}
     packages = session.scalars(_packages(project.id)).all()
     found["package"] = sum(run.result["package"]["bytes"] for run in packages if not run.result.get("removed"))
     return found
