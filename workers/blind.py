@@ -98,11 +98,10 @@ Written = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 async def _ask(client: httpx.AsyncClient, sides: Sides, question: Question) -> tuple[Written, Written] | None:
     """Two different, non-empty answers; None where the two sides say the same in a few tries, or cannot read it."""
     for _attempt in range(TRIES):
-        seed = secrets.randbelow(SEEDS)
         try:
             ours, theirs = await asyncio.gather(
-                _answer(client, sides, sides.candidate, question, seed),
-                _answer(client, sides, sides.opponent, question, seed),
+                _answer(client, sides, sides.candidate, question),
+                _answer(client, sides, sides.opponent, question),
             )
         except Unavailable as problem:
             raise PutBack(f"{problem.message} This run tries again every {WAIT} seconds.", WAIT) from problem
@@ -116,10 +115,9 @@ async def _ask(client: httpx.AsyncClient, sides: Sides, question: Question) -> t
     return None
 
 
-async def _answer(
-    client: httpx.AsyncClient, sides: Sides, policy: Checkpoint | None, question: Question, seed: int
-) -> Written:
-    sampling = sides.sampling
+async def _answer(client: httpx.AsyncClient, sides: Sides, policy: Checkpoint | None, question: Question) -> Written:
+    # Each side draws by itself: with one seed, policies that are close would often say the same and be left out.
+    sampling, seed = sides.sampling, secrets.randbelow(SEEDS)
     drawn = Draw(sampling.temperature, sampling.top_p, sampling.max_tokens, seed)
     more = {"return_token_ids": True, "return_features": True}
     body = engine.request_body(sides.base_model, policy, question.messages, drawn, **more)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.models import Checkpoint, Project
 from app.settings import settings
-from tests.pairs import make_checkpoint
+from tests.pairs import make_answer, make_checkpoint, make_comparison, make_prompt
 from tests.people import bearer, make_person, make_project
 from tests.workers.reward.test_model import make
 from workers.language.model import load
@@ -81,3 +81,27 @@ def test_what_cannot_be_scored_is_refused(
     client: TestClient, trained: Checkpoint, headers: dict[str, str], change: dict[str, Any]
 ) -> None:
     assert client.post("/api/v1/score", json=ASKED | change, headers=headers).status_code == 422
+
+
+def test_the_inspector_asks_both_models_and_finds_who_disagrees(
+    client: TestClient,
+    session: Session,
+    project: Project,
+    trained: Checkpoint,
+    headers: dict[str, str],
+    engine_url: str,
+) -> None:
+    first, second = client.post("/api/v1/score", json=ASKED, headers=headers).json()["scores"]
+    here = "/projects/garden/checkpoints/inspector"
+    data = {"prompt": ASKED["prompt"], "response": [*ASKED["responses"], "", ""]}
+    shown = client.post(here, data=data, headers=headers).text
+    assert f"{first:+.2f}" in shown
+    assert f"{second:+.2f}" in shown
+    # One choice for either side: whatever it thinks of the two responses, it disagrees with one of them.
+    for number, preferred in enumerate("ab"):
+        pair = make_comparison(session, make_prompt(session, project, f"Name a tree, {number}."), status="complete")
+        answer = make_answer(session, pair, make_person(session, f"alice{number}", "annotator"))
+        answer.preferred = preferred
+    session.flush()
+    found = client.post(f"{here}/recent", headers=headers).text
+    assert found.count("Preferred by the reward model") >= 1
