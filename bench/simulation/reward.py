@@ -58,7 +58,7 @@ def _plans() -> list[dict[str, Any]]:
     cases += [normal | noise | {"pooling": "all", "labels": 500} for noise in ({}, hesitant)]
     cases += [normal | {"labels": 500, "hesitation": 1.0}]
     cases += [normal | {"labels": 500, "flips": flips} for flips in (0.0, 0.25)]
-    cases += [normal | noise | {"labels": COUNTS[-1]} for noise in ({}, hesitant)]
+    most = [normal | noise | {"labels": COUNTS[-1]} for noise in (hesitant, {})]
     once = [normal | {"labels": 2000, "flips": flips} for flips in (0.0, 0.25)]
     once += [normal | noise | {"pooling": "all", "labels": 2000} for noise in ({}, hesitant)]
     once += [normal | {"labels": 2000, "hesitation": 1.0}]
@@ -70,6 +70,7 @@ def _plans() -> list[dict[str, Any]]:
         if (depth, pooling) != (DEPTH, POOLING)
     ]
     everywhere = [case | {"gold": gold, "seed": seed} for case in cases for gold in golds.GOLDS for seed in SEEDS]
+    everywhere += [case | {"gold": gold, "seed": seed} for seed in SEEDS for case in most for gold in golds.GOLDS]
     # Layers and poolings are compared on the same labels, so one seed tells them apart; 2,000 labels take long.
     return everywhere + [case | {"gold": gold, "seed": SEEDS[0]} for case in once + settings for gold in golds.GOLDS]
 

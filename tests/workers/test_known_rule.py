@@ -3,7 +3,7 @@
 What bench/simulation measures on a real model for hours, on `tiny` in seconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from workers.language.sampling import Settings
 from workers.language.tokens import decode, encode_prompt
 from workers.reward.report import wilson_clustered
 
-WANTED, LABELS, SLIPS = 8, 300, 10
+WANTED, LABELS, SLIPS, LONGEST = 8, 300, 10, 16
 CEILING = 1 - 1 / SLIPS
 FREE = {"kl_coefficient": 0.0, "kl_target": 100.0, "kl_budget": 100.0, "patience": 0, "updates": 12}
 TEST = [f"A question of another kind, number {number}" for number in range(100)]
@@ -127,30 +127,42 @@ def test_dpo_learns_the_rule_from_the_same_answers(
     assert low > 0.5
 
 
+@pytest.mark.parametrize("wanted", [training.liking, rule], ids=["no vowel too many", "eight vowels"])
 def test_in_three_rounds_of_the_loop_each_policy_is_liked_no_less_than_the_one_before(
-    tmp_path: Path, shared: dict[str, Any], shared_tiny: LanguageModel
+    tmp_path: Path, shared: dict[str, Any], shared_tiny: LanguageModel, wanted: Callable[[str], float]
 ) -> None:
-    # "As many vowels as possible" cannot be overshot. Eight vowels can: docs/experiments.md says what comes of it.
+    # Eight vowels are reached in the first round; then there is nothing to gain, and the gates have to see that.
     rows: list[dict[str, Any]] = []
-    policy, name, worth = None, None, [liked(answers(shared_tiny, None, 4))]
+    policy, name, worth = None, None, [liked(answers(shared_tiny, None, 4), wanted)]
     for number in (1, 2, 3):
         place = tmp_path / str(number)
-        rows += training.answered(shared_tiny, 200, SLIPS, tie=0, seed=1000 * number, adapter=name)
-        snapshot = training.write(place, rows)
-        reward = run_iteration(spec(place, "reward", snapshot=snapshot, prompts=shared), RecordingContext())
-        parents = {"reward": {"id": "1", **reward["checkpoint"]}, "policy": policy}
-        ppo = spec(place / "ppo", "ppo", parents=parents, prompts=shared, hyper={"updates": 4})
-        result = run_iteration(ppo, RecordingContext())
-        # As in the product: a policy that does not pass its gate is not used.
-        if result["gate"]["passed"]:
-            policy, name = {"id": "2", **result["checkpoint"]}, f"round {number}"
+        rows += training.answered(shared_tiny, 200, SLIPS, wanted, 0, 1000 * number, name, LONGEST)
+        made = one_round(place, training.write(place, rows), shared, policy)
+        if made is not None:
+            policy, name = {"id": str(number), **made}, f"round {number}"
             attach(shared_tiny, name, artifacts.read(policy["url"], policy["sha256"]))
-        worth.append(liked(answers(shared_tiny, name, 5)))
+        worth.append(liked(answers(shared_tiny, name, 5), wanted))
     shared_tiny.adapters.clear()
     assert worth == sorted(worth)
     assert worth[3] > worth[0] + 2
 
 
-def liked(texts: list[list[str]]) -> float:
-    """How many vowels the answers have on average."""
-    return float(np.mean([training.liking(text) for several in texts for text in several]))
+def one_round(
+    home: Path, snapshot: dict[str, str], shared: dict[str, Any], policy: dict[str, str] | None
+) -> dict[str, str] | None:
+    """Reward model, PPO and evaluation as in the chain of the product; the new policy, if every gate let it through."""
+    reward = run_iteration(spec(home, "reward", snapshot=snapshot, prompts=shared), RecordingContext())
+    parents = {"reward": {"id": "1", **reward["checkpoint"]}, "policy": policy}
+    ppo = spec(home / "ppo", "ppo", parents=parents, prompts=shared, hyper={"updates": 4})
+    made = run_iteration(ppo, RecordingContext()) if reward["gate"]["passed"] else None
+    if made is None or not made["gate"]["passed"]:
+        return None
+    candidate = {"id": "2", **made["checkpoint"]}
+    judged = spec(home / "evaluate", "evaluate", parents=parents, candidate=candidate, prompts=shared)
+    passed = run_iteration(judged, RecordingContext())["gate"]["passed"]
+    return made["checkpoint"] if passed else None
+
+
+def liked(texts: list[list[str]], wanted: Callable[[str], float]) -> float:
+    """What the rule says of the answers on average."""
+    return float(np.mean([wanted(text) for several in texts for text in several]))

@@ -63,12 +63,13 @@ def answered(
     tie: float = 1,
     seed: int = 1000,
     adapter: str | None = None,
+    tokens: int = 24,
 ) -> list[dict[str, Any]]:
     """Sample pairs, with an adapter if one is named, and let people answer by the rule.
 
-    Every `flip`-th answer is turned round; a difference of at most `tie` is a tie.
+    Every `flip`-th answer is turned round; a difference of at most `tie` is a tie; `tokens` is how long they may get.
     """
-    settings = Settings(temperature=1.0, top_p=0.95, max_tokens=24)
+    settings = Settings(temperature=1.0, top_p=0.95, max_tokens=tokens)
     ids = [encode_prompt(lm, [{"role": "user", "content": text}]) for text in PROMPTS]
     asked = [ids[i % len(ids)] for i in range(count)]
     rows = []

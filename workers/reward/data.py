@@ -46,6 +46,8 @@ class Answers(NamedTuple):
     """Whether no person gave it, bool [N]."""
     weight: Floats
     """How much it counts in training, [N]; several answers to one pair are votes for its outcomes."""
+    latest: np.ndarray
+    """Whether the policy that came into the table last gave one of the two responses, bool [N]."""
 
 
 class Preferences(NamedTuple):
@@ -143,6 +145,7 @@ def from_table(table: list[dict[str, Any]], codec: Codec, max_tokens: int) -> Pr
         np.array([record["purpose"] == "repeat" for record in taken], np.bool_),
         np.array([record["simulated"] for record in taken], np.bool_),
         np.ones(len(taken)),
+        _latest(taken),
     )
     return Preferences(
         rows,
@@ -164,6 +167,13 @@ def folds(prompt: Integers, count: int) -> Integers:
     if len(unique) < 2:
         raise ValueError("All the answers are about one prompt. Label pairs for more prompts and start the run again.")
     return np.asarray(inverse % min(count, len(unique)), dtype=np.int64)
+
+
+def _latest(table: list[dict[str, Any]]) -> np.ndarray:
+    named = [[record.get(f"checkpoint_{side}") for side in "ab"] for record in table]
+    # The table is in the order of the answers, and a policy's first one comes after all those before its promotion.
+    latest = next(reversed(dict.fromkeys(one for both in named for one in both if one is not None)), None)
+    return np.array([latest is not None and latest in both for both in named], np.bool_)
 
 
 def prompts_of(table: list[dict[str, Any]]) -> list[tuple[list[dict[str, str]], bool]]:

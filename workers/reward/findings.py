@@ -46,6 +46,10 @@ def figures(preferences: Preferences, delta: Floats, probability: Floats, scores
     metrics |= report.by_strength(right.tolist(), [answers.strength[index] for index in fair])
     metrics |= report.by_length_gap(right, longer)
     metrics |= _agreements(preferences)
+    if (latest := answers.latest[fair]).any():
+        low, high = report.wilson(right[latest].sum(), float(latest.sum()))
+        metrics |= {"latest_accuracy": float(right[latest].mean()), "latest_low": low, "latest_high": high}
+        metrics |= {"latest_answers": float(latest.sum())}
     final = (scores[preferences.first] - scores[preferences.second])[pair]
     unseen = preferences.holdout[pair]
     if unseen.any():

@@ -2,13 +2,15 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from workers.reward.loss import Floats, Integers, sigmoid
 
 CHANCE = 0.5
+FEWEST_LATEST = 50
+"""With fewer decisive answers about the newest policy's responses than this, nothing follows from them alone."""
 WIDEST = 20.0
 """The widest correction of confidence that `temperature` makes, either way."""
 
@@ -213,6 +215,22 @@ def gate(right: float, trials: float, baseline: float) -> tuple[bool, str]:
             "Label more, or force the run if length is what you want."
         )
     return True, f"The reward model tells people's choices apart: {figures}; length alone reaches {baseline:.0%}."
+
+
+def reached(metrics: Mapping[str, float]) -> str | None:
+    """Return a sentence if the model cannot tell the newest policy's own answers apart, if there are enough; or None.
+
+    PPO would go on from that policy. Where a rule has an optimum and the policy is there, the older answers still say
+    "more of it", and a score that is linear in the states cannot say "no more".
+    """
+    if metrics.get("latest_answers", 0.0) < FEWEST_LATEST or metrics["latest_low"] > CHANCE:
+        return None
+    share = f"{metrics['latest_accuracy']:.0%} [{metrics['latest_low']:.0%}, {metrics['latest_high']:.0%}]"
+    return (
+        f"The reward model does not tell the newest policy's own answers apart: {share} over "
+        f"{metrics['latest_answers']:.0f} answers. What people ask for may have been reached; "
+        "label more of its answers, or force the run."
+    )
 
 
 def by_strength(right: Sequence[float], strength: Sequence[int | None]) -> dict[str, float]:

@@ -83,6 +83,8 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     metrics |= {"reference_samples": hyper.reference_samples}
     right = metrics["accuracy"] * metrics["n_heldout"]
     passed, why = report.gate(right, metrics["n_heldout"], metrics["length_baseline"])
+    if passed and (stuck := report.reached(metrics)) is not None:
+        passed, why = False, stuck
     gate = {"passed": passed, "why": why}
     card = {
         "kind": "reward",

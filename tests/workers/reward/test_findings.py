@@ -70,3 +70,11 @@ def test_what_was_asked_again_once_is_no_surprise_any_more() -> None:
     wrong = answer("p", "one", "two", comparison="7")
     found = read(wrong, {**wrong, "comparison": "8", "purpose": "repeat"}, answer("q", "one", "two", comparison="9"))
     assert named(surprises(found, np.array([0.1, 0.2, *[0.8] * 8]))) == [("9", 0.2)]
+
+
+def test_the_newest_policys_answers_are_counted_for_themselves() -> None:
+    first, second = {"checkpoint_a": "7", "checkpoint_b": None}, {"checkpoint_a": "12", "checkpoint_b": "12"}
+    rows = [answer("p", "a", "b", **first), answer("q", "a", "b", **second), answer("r", "a", "b", **second)]
+    found = metrics_of(read(*rows), [-1.0, -1.0, 1.0])
+    assert (found["latest_accuracy"], found["latest_answers"]) == (0.5, 2.0)
+    assert "latest_accuracy" not in metrics_of(read(answer("p", "a", "b")), [-1.0]), "the base model is no policy"

@@ -104,6 +104,17 @@ def test_the_gate_wants_more_than_a_rule_about_length() -> None:
     assert report.gate(70, 100, 0.7)[0]
 
 
+def test_ppo_does_not_go_on_from_a_policy_whose_answers_the_model_cannot_tell_apart() -> None:
+    # Wilson's interval of 29 in 50 is [0.442, 0.706], that of 35 is [0.562, 0.809].
+    stuck = {"latest_accuracy": 0.58, "latest_low": 0.442, "latest_high": 0.706, "latest_answers": 50.0}
+    why = report.reached(stuck)
+    assert why is not None
+    assert "58% [44%, 71%] over 50 answers" in why
+    assert report.reached({**stuck, "latest_low": 0.562}) is None
+    assert report.reached({**stuck, "latest_answers": 49.0}) is None, "too few to say anything"
+    assert report.reached({}) is None, "the base model's answers alone"
+
+
 def test_accuracy_by_strength_counts_each_level() -> None:
     found = report.by_strength([1.0, 0.0, 1.0, 1.0], [1, 1, 3, None])
     assert found == {
