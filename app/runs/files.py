@@ -1,7 +1,7 @@
 """A run's metrics as files for other programs: CSV, and TensorBoard's event files.
 
 The packages that write event files import torch or TensorFlow, which no web process shall; a scalar's record is small
-enough to be written here (docs/decisions/0015-event-files-by-hand.md).
+enough to be written here (docs/decisions/0014-event-files-by-hand.md).
 """
 
 import csv
