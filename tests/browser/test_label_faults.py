@@ -213,6 +213,7 @@ def test_a_server_that_starts_again_gets_what_was_chosen_meanwhile(
     server = Server()
     try:
         page = open_page(base_url=server.url)
+        page.set_default_timeout(60_000)  # a server that has just started takes its time over the first page
         sign_in(page, garden(2))
         wait_for(server)
         page.goto(PAGE)
