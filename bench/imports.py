@@ -84,9 +84,9 @@ def _files(home: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _memory(home: Path) -> Iterator[Figure]:
-    """The same 20,000 prompts again and again: the whole file is read and checked, and the database stays small."""
+    """The same 2,000 prompts again and again: the whole file is read and checked, and the database stays small."""
     file = home / "long.jsonl"
-    block = "".join(json.dumps({"prompt": f"E{n}: {WORDS * 10}"}) + "\n" for n in range(20_000))
+    block = "".join(json.dumps({"prompt": f"E{n}: {WORDS * 10}"}) + "\n" for n in range(2_000))
     peaks = []
     for size in (SMALL, LARGE):
         with file.open("w") as out:
