@@ -47,7 +47,6 @@ async def typed_fields(request: Request) -> dict[str, str]:
     return {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
 
 
-@pages.get("")
 class Look(Asked):
     """The list's address; `like` names a run whose settings the form is filled in with."""
 
