@@ -49,6 +49,7 @@ def make_comparison(
         purpose=purpose,
         source="sample",
         status=status,
+        expected_verdict="tie" if purpose == "gold" else None,
     )
     session.add(comparison)
     session.flush()
