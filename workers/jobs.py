@@ -1,33 +1,30 @@
-"""One function per job, the periodic ones, and the rescue of what a dead worker left behind; never torch.
+"""One function per job that is put on the queue, and the worker that serves them; never torch.
 
-The web puts jobs on the queue by these names: `train`, `sample`, `export`, `import`, `erase`, `refill`, `live_head`.
+The web puts jobs on the queue by these names: `train`, `sample`, `export`, `import`, `erase`, `refill`, `live_head`,
+`features`. What comes by the clock stands in workers/periodic.py.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 
-from procrastinate import JobContext, RetryStrategy, exceptions
-from procrastinate.jobs import Status
-from sqlalchemy import Connection, delete, select, text, update
+from procrastinate import JobContext, RetryStrategy
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from app.checkpoints import cleaning, trials
 from app.database import open_session
 from app.datasets import erasures, exports
 from app.errors import DomainError
 from app.labeling import repeats
-from app.live_head import heads
-from app.models import FINISHED, Assignment, LoginSession, Project, RateLimit, Run, User, now
-from app.prompts import imports, uploads
+from app.models import FINISHED, Project, Run, User
+from app.prompts import imports
 from app.queue import DEFAULT, TRAIN, queue
 from app.runs import due, facts, fence, live, progress, steps
 from app.runs.progress import Cancelled, Failed, PutBack
 from app.settings import settings
-from workers import artifacts, blind, launch, packages, pairs, specs
+from workers import artifacts, blind, launch, packages, pairs, periodic, specs
 from workers.launch import Ending, Stop
 from workers.live_head import missing, refit
 from workers.logs import RunLog
@@ -35,7 +32,6 @@ from workers.logs import RunLog
 log = logging.getLogger(__name__)
 
 HEARTBEAT = 5.0  # s
-STALLED = 20.0  # s without a heartbeat after which a worker counts as dead
 CANCEL_GRACE = 1.2  # s; nothing of a cancelled run is used, so it need not end in order
 SHUTDOWN_GRACE = 5.0  # s
 
@@ -233,78 +229,6 @@ def features(project_id: int) -> None:
     missing.read_some(project_id)
 
 
-# A queueing_lock keeps one of each waiting; together with `lock` or `retry` it would block itself for ever.
-@queue.periodic(cron="* * * * *")
-@queue.task(name="every_minute", queue=DEFAULT, queueing_lock="every_minute")
-def every_minute(timestamp: int) -> None:
-    """Start chains whose time has come, refill stocks, decide trials, and end leases and sessions that ran out."""
-    with open_session() as session:
-        due.chains_due(session)
-    with open_session() as session:
-        for project in session.query(Project).filter(Project.archived_at.is_(None)):
-            due.stock_may_be_low(session, project)
-            heads.look_after(session, project)
-    with open_session() as session:
-        trials.conclude(session)
-    with open_session() as session:
-        over = (Assignment.status == "leased") & (Assignment.leased_until < now() - timedelta(minutes=1))
-        session.execute(update(Assignment).where(over).values(status="expired"))
-        session.execute(delete(LoginSession).where(LoginSession.expires_at < now()))
-        session.execute(delete(RateLimit).where(RateLimit.window_start < now() - timedelta(days=1)))
-    uploads.forget_old()
-
-
-@queue.periodic(cron="17 3 * * *")
-@queue.task(name="clean_up", queue=DEFAULT, queueing_lock="clean_up")
-def clean_up(timestamp: int) -> None:
-    """Remove the files of models that no project keeps by its policy, and packages after their time."""
-    with open_session() as session:
-        cleaning.measure(session)
-        projects = session.scalars(select(Project.id)).all()
-    for project_id in projects:
-        with open_session() as session:
-            urls = cleaning.take_out(session, session.get_one(Project, project_id))
-        # Only after the commit: nobody can promote it any more.
-        for url in urls:
-            log.info("%s is cleaned up.", url)
-            artifacts.delete(url)
-
-
-@queue.periodic(cron="* * * * *")
-@queue.task(name="rescue", queue=DEFAULT, queueing_lock="rescue")
-async def rescue(timestamp: int) -> None:
-    """Take up again what a dead worker left behind."""
-    await rescue_stalled(STALLED)
-
-
-async def rescue_stalled(seconds: float) -> None:
-    """Put jobs whose worker has shown no sign of life for so long back into the queue, and runs without a job too."""
-    for job in await queue.job_manager.get_stalled_jobs(seconds_since_heartbeat=seconds):
-        log.warning("Job %s (%s) lost its worker and is taken up again.", job.id, job.task_name)
-        try:
-            await queue.job_manager.retry_job(job)
-        except exceptions.ConnectorException:
-            # A twin with the same queueing lock waits already (procrastinate's issue 1446).
-            assert job.id is not None
-            await queue.job_manager.finish_job_by_id_async(job.id, status=Status.FAILED, delete_job=False)
-    await asyncio.to_thread(_requeue_lost_runs)
-
-
-def _requeue_lost_runs() -> None:
-    """A run that is under way but has no job (its job broke while the database was away) gets a new one."""
-    lost = text("""
-        select id from runs
-        where status in ('queued', 'running') and kind <> 'chain' and not exists (
-            select 1 from jobs.procrastinate_jobs
-            where status in ('todo', 'doing') and (args ->> 'run_id')::bigint = runs.id)
-        for update skip locked
-    """)
-    with open_session() as session:
-        for run_id in session.scalars(lost).all():
-            log.warning("Run %s has no job and gets a new one.", run_id)
-            steps.enqueue_run(session, session.get_one(Run, run_id))
-
-
 def work(queues: Sequence[str], concurrency: int) -> None:
     """Serve these queues until the process is asked to stop; work under way is put back into the queue."""
     # One line per request would bury everything else.
@@ -316,8 +240,8 @@ def work(queues: Sequence[str], concurrency: int) -> None:
 async def _serve(queues: Sequence[str], concurrency: int) -> None:
     async with queue.open_async():
         # A worker that just crashed is started again at once: what it left need not wait for the next minute.
-        await rescue_stalled(STALLED)
-        again = asyncio.create_task(_rescue_after(STALLED))
+        await periodic.rescue_stalled(periodic.STALLED)
+        again = asyncio.create_task(_rescue_after(periodic.STALLED))
         await queue.run_worker_async(
             queues=list(queues),
             name="-".join(queues),
@@ -325,7 +249,7 @@ async def _serve(queues: Sequence[str], concurrency: int) -> None:
             # Jobs are told at once that the worker stops; each ends in order and puts its run back.
             shutdown_graceful_timeout=0.1,
             update_heartbeat_interval=HEARTBEAT,
-            stalled_worker_timeout=STALLED,
+            stalled_worker_timeout=periodic.STALLED,
             delete_jobs="successful",
         )
         again.cancel()
@@ -334,4 +258,4 @@ async def _serve(queues: Sequence[str], concurrency: int) -> None:
 async def _rescue_after(seconds: float) -> None:
     """The worker that died a moment before this one started counts as dead only now."""
     await asyncio.sleep(seconds + HEARTBEAT)
-    await rescue_stalled(seconds)
+    await periodic.rescue_stalled(seconds)

@@ -17,7 +17,7 @@ from app.settings import settings
 from tests.pairs import make_answer, make_comparison, make_prompt
 from tests.people import make_person, make_project
 from tests.workers.worker import SAY, cancel, state, wait_until, work_until_idle, worker
-from workers import jobs, launch
+from workers import launch, periodic
 
 GOOD = {"passed": True, "why": "The reward model tells people's choices apart."}
 BAD = {"passed": False, "why": "The reward model's interval still includes chance: 61 % [48 %, 72 %]."}
@@ -279,8 +279,8 @@ def test_a_run_without_a_job_gets_a_new_one(project: Project, child: list[str]) 
     run_id = start(project)
     with open_session() as session:
         session.execute(text("delete from jobs.procrastinate_jobs"))
-    jobs._requeue_lost_runs()
-    jobs._requeue_lost_runs()
+    periodic._requeue_lost_runs()
+    periodic._requeue_lost_runs()
     with open_session() as session:
         assert session.scalar(text("select count(*) from jobs.procrastinate_jobs")) == 1
     work_until_idle()

@@ -21,7 +21,7 @@ from app.simulation.annotators import SimulatedAnnotator
 from app.simulation.gold import Rule
 from tests.live_server import serving
 from tests.people import bearer, make_person, make_project
-from tests.workers.worker import jobs, work_until_idle
+from tests.workers.worker import periodic, work_until_idle
 
 PROMPTS = Path(__file__).parents[2] / "data" / "prompts.jsonl"
 A_ROUND = 60
@@ -54,7 +54,7 @@ def go_round(client: httpx.Client, flips: float) -> Run:
             if session.scalar(newer) is not None:
                 break
         if annotator.answer_next() is None:
-            jobs.every_minute(timestamp=0)
+            periodic.every_minute(timestamp=0)
             work_until_idle()
     work_until_idle()
     with open_session() as session:
@@ -105,7 +105,7 @@ def test_a_round_of_chance_is_refused_and_the_next_two_promote_what_they_made(
         annotator = SimulatedAnnotator(client, "garden", LIKED, 0.0, random.Random(2))
         while annotator.answer_next() is not None:
             pass
-        jobs.every_minute(timestamp=0)
+        periodic.every_minute(timestamp=0)
         work_until_idle()
         with open_session() as session:
             assert session.scalar(select(Run.id).order_by(Run.id.desc()).limit(1)) == newest

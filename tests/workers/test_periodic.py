@@ -10,7 +10,7 @@ from app.models import Assignment, LoginSession, RateLimit, Run, now
 from tests.pairs import make_answer, make_comparison, make_prompt
 from tests.people import make_person, make_project
 from tests.workers.worker import wait_until, worker
-from workers import jobs
+from workers import periodic
 
 
 @pytest.mark.usefixtures("committed")
@@ -36,7 +36,7 @@ def test_it_starts_what_is_due_and_clears_what_ran_out() -> None:
             session.add(LoginSession(token_hash=token, user_id=alice.id, expires_at=expires))
         session.add(RateLimit(key="old", window_start=now() - timedelta(days=2), hits=3))
     for _ in range(2):
-        jobs.every_minute(timestamp=0)
+        periodic.every_minute(timestamp=0)
     with open_session() as session:
         started = session.execute(select(Run.project_id, Run.kind, Run.trigger).order_by(Run.id)).all()
         assert [tuple(row) for row in started] == [

@@ -16,7 +16,7 @@ from app.models import Run
 from app.queue import queue
 from app.runs import runs
 from app.settings import settings
-from workers import jobs  # registers the jobs' functions
+from workers import jobs, periodic  # registers the jobs' functions
 
 # A worker in the test's own process does what the test asked for; what every minute brings has tests of its own.
 queue.periodic_registry.periodic_tasks.clear()
@@ -57,9 +57,9 @@ def worker(stalled: float = 2.0, child: str | None = None) -> Iterator[subproces
     """A worker process; `child` is code that takes the place of the trainer in its training children."""
     program = [
         "import logging, sys",
-        "from workers import jobs, launch",
+        "from workers import jobs, launch, periodic",
         "logging.basicConfig(level=logging.INFO)",
-        f"jobs.HEARTBEAT, jobs.STALLED = 0.5, {stalled}",
+        f"jobs.HEARTBEAT, periodic.STALLED = 0.5, {stalled}",
         f"child = {SAY + child if child else None!r}",
         "if child: launch.training_command = lambda spec: [sys.executable, '-c', child, spec]",
         "jobs.work(['train', 'default'], 4)",
@@ -100,4 +100,4 @@ def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> float:
     return time.monotonic() - begun
 
 
-__all__ = ["SAY", "cancel", "jobs", "state", "wait_until", "work_until_idle", "worker"]
+__all__ = ["SAY", "cancel", "jobs", "periodic", "state", "wait_until", "work_until_idle", "worker"]

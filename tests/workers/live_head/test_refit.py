@@ -17,7 +17,7 @@ from app.settings import settings
 from tests.live_head.scene import FEATURES, NAME, add_answers
 from tests.pairs import make_comparison, make_prompt
 from tests.people import make_person, make_project
-from tests.workers.worker import jobs, work_until_idle
+from tests.workers.worker import periodic, work_until_idle
 from workers.live_head import missing, refit
 
 
@@ -169,16 +169,16 @@ def test_while_the_engine_is_down_they_wait(project: Project, monkeypatch: pytes
     with open_session() as session:
         assert session.get_one(LiveHead, project.id).unread == 2
     assert (waiting("live_head"), waiting("features")) == (0, 0)
-    jobs.every_minute(timestamp=0)
+    periodic.every_minute(timestamp=0)
     assert waiting("live_head") == 1
 
 
 def test_every_minute_notices_answers_that_nobody_announced(project: Project) -> None:
     answer(project, 3)
-    jobs.every_minute(timestamp=0)
+    periodic.every_minute(timestamp=0)
     assert waiting("live_head") == 1
     work_until_idle()
-    jobs.every_minute(timestamp=0)
+    periodic.every_minute(timestamp=0)
     assert waiting("live_head") == 0
 
 
