@@ -11,9 +11,9 @@ import numpy as np
 
 from app.runs.hyper import EvaluateHyper
 from workers import artifacts, duels
+from workers.context import Context, IterationSpec, Parent, Stopped
 from workers.drift import OFTEN, measure
 from workers.duels import Answers, length_controlled, length_controlled_interval, win_matrix
-from workers.iteration import Context, IterationSpec, Parent, Stopped
 from workers.language import adapters
 from workers.language.decode import Sampled, generate
 from workers.language.errors import Stopped as SamplingStopped

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workers import artifacts, saved_state
-from workers.iteration import IterationSpec
+from workers.context import IterationSpec
 from workers.language import adapters
 from workers.language.model import LanguageModel
 

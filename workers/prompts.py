@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from workers import artifacts
-from workers.iteration import Source
+from workers.context import Source
 from workers.language.errors import ContextExceeded
 from workers.language.model import LanguageModel
 from workers.language.tokens import decode, encode_prompt, encode_response

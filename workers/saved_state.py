@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from workers import artifacts
-from workers.iteration import IterationSpec
+from workers.context import IterationSpec
 
 PLACES = 2
 

@@ -16,7 +16,7 @@ from app.runs.hyper import RewardHyper
 from bench.simulation import base, labels
 from bench.simulation.reward import FLIPS, standardised, verdict
 from workers import saved_state
-from workers.iteration import IterationSpec, Parents
+from workers.context import IterationSpec, Parents
 from workers.language.adapters import detach
 from workers.language.layers import upper_blocks
 from workers.language.model import LanguageModel, load

@@ -9,7 +9,8 @@ from typing import Any
 
 from bench.simulation import answers
 from workers import drift
-from workers.iteration import IterationSpec, run_iteration
+from workers.context import IterationSpec
+from workers.iteration import run_iteration
 
 ALL = 10_000
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workers import artifacts
-from workers.iteration import IterationSpec
+from workers.context import IterationSpec
 
 SERVER = multiprocessing.get_context("forkserver")
 TRAINERS = ["workers.reward.train", "workers.ppo.train", "workers.dpo.train"]

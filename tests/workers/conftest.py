@@ -106,7 +106,8 @@ def family(request: pytest.FixtureRequest) -> LanguageModel:
 def likes_vowels(tmp_path_factory: pytest.TempPathFactory, shared_tiny: LanguageModel) -> dict[str, Any]:
     """`prompts`, `snapshot` and `parents` for a spec: a reward model on `tiny`, by people who like vowels."""
     from tests.workers import training
-    from workers.iteration import RecordingContext, run_iteration
+    from workers.context import RecordingContext
+    from workers.iteration import run_iteration
 
     home = tmp_path_factory.mktemp("likes-vowels")
     prompts = training.prompts(home)

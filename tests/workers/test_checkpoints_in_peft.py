@@ -10,7 +10,8 @@ from peft import PeftModel
 from tests.workers import training
 from tests.workers.reward.test_model import make
 from workers import artifacts
-from workers.iteration import RecordingContext, run_iteration
+from workers.context import RecordingContext
+from workers.iteration import run_iteration
 from workers.language import adapters
 from workers.language import tiny as tiny_model
 from workers.language.model import LanguageModel

@@ -8,9 +8,10 @@ import pytest
 
 from app.runs.hyper import EvaluateHyper
 from tests.workers import training
+from workers.context import Parent, RecordingContext
 from workers.duels import Answers, length_controlled, length_controlled_interval, regressions, win_matrix
 from workers.evaluate import gate
-from workers.iteration import Parent, RecordingContext, run_iteration
+from workers.iteration import run_iteration
 
 METRICS = {"win_rate": 0.7, "win_low": 0.6, "win_high": 0.8, "win_length_controlled": 0.65, "prompts": 64.0}
 METRICS |= {"kl": 4.0, "repetition": 0.1, "repetition_base": 0.1, "eos_rate": 0.9, "eos_rate_base": 0.9}

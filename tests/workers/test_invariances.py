@@ -12,7 +12,8 @@ from tests.workers.language.test_adapters import trained
 from tests.workers.ppo.test_rollout import trunk
 from tests.workers.ppo.test_update import hyper
 from tests.workers.reward.test_model import make
-from workers.iteration import RecordingContext, run_iteration
+from workers.context import RecordingContext
+from workers.iteration import run_iteration
 from workers.language import adapters
 from workers.language.adapters import using
 from workers.language.decode import generate

@@ -15,7 +15,8 @@ from app.runs.hyper import RewardHyper
 from tests.workers import training
 from tests.workers.child import Child, reached
 from workers import artifacts
-from workers.iteration import STOPPED, IterationSpec, RecordingContext, run_iteration
+from workers.context import IterationSpec, RecordingContext
+from workers.iteration import STOPPED, run_iteration
 
 SOURCE = {"url": "file:///snapshot", "sha256": "0" * 64}
 GIVEN: dict[str, Any] = {

@@ -13,7 +13,8 @@ import pytest
 from tests.workers import training
 from tests.workers.training import spec
 from workers import artifacts, drift
-from workers.iteration import RecordingContext, run_iteration
+from workers.context import RecordingContext
+from workers.iteration import run_iteration
 from workers.language.adapters import attach, detach
 from workers.language.decode import generate
 from workers.language.model import LanguageModel

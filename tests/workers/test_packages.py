@@ -20,7 +20,8 @@ from tests.people import make_person, make_project
 from tests.workers import training
 from tests.workers.worker import state, work_until_idle
 from workers import artifacts
-from workers.iteration import RecordingContext, run_iteration
+from workers.context import RecordingContext
+from workers.iteration import run_iteration
 from workers.language import adapters, adopted
 from workers.language.decode import generate
 from workers.language.model import LanguageModel

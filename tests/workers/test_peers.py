@@ -15,7 +15,7 @@ from app import child_processes
 from tests.workers import training
 from tests.workers.test_launch import is_alive, wait_until
 from workers import artifacts
-from workers.iteration import IterationSpec
+from workers.context import IterationSpec
 from workers.launch import Ending, Stop, run_child, training_command
 from workers.saved_state import newest
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.workers import training
 from workers import artifacts, prompts
-from workers.iteration import Source
+from workers.context import Source
 from workers.language.model import LanguageModel
 from workers.language.tokens import encode_prompt
 from workers.prompts import Prompt, for_judging, for_training

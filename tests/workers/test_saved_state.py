@@ -8,7 +8,7 @@ import torch
 
 from tests.workers import training
 from workers import saved_state
-from workers.iteration import IterationSpec
+from workers.context import IterationSpec
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from tests.workers import training
 from tests.workers.child import SERVER, Child, reached
-from workers.iteration import STOPPED, IterationSpec, RecordingContext, run_iteration
+from workers.context import IterationSpec, RecordingContext
+from workers.iteration import STOPPED, run_iteration
 from workers.saved_state import newest
 from workers.world import PeerLost, World, joined
 

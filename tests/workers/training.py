@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.workers.reward import snapshots
 from workers import artifacts
-from workers.iteration import IterationSpec
+from workers.context import IterationSpec
 from workers.language.decode import generate
 from workers.language.model import LanguageModel
 from workers.language.sampling import Settings

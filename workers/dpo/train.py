@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from app.runs.hyper import DpoHyper
 from workers import policy, saved_state
+from workers.context import Context, IterationSpec, Stopped
 from workers.dpo.choices import Choices, choices_of
 from workers.dpo.loss import choice_loss, implicit_reward, right_share
 from workers.dpo.reference import Reference, read_reference
 from workers.drift import Drift, Looks, measure, moved, shown
-from workers.iteration import Context, IterationSpec, Stopped
 from workers.language import adapters
 from workers.language.adapters import LoraConfig
 from workers.language.layers import block_count, upper_blocks

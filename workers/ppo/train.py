@@ -11,8 +11,8 @@ import torch
 
 from app.runs.hyper import PpoHyper
 from workers import artifacts, policy, saved_state
+from workers.context import Context, IterationSpec, Stopped
 from workers.drift import Looks, moved, shown
-from workers.iteration import Context, IterationSpec, Stopped
 from workers.language import adapters
 from workers.language.adapters import LoraConfig
 from workers.language.errors import Stopped as SamplingStopped

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from app.runs.hyper import RewardHyper
 from workers import saved_state
-from workers.iteration import Context, IterationSpec, Stopped
+from workers.context import Context, IterationSpec, Stopped
 from workers.language import adapters
 from workers.language.adapters import LoraConfig
 from workers.language.layers import block_count, upper_blocks

@@ -14,7 +14,7 @@ import torch
 
 from app.runs.hyper import RewardHyper
 from workers import saved_state
-from workers.iteration import Context, IterationSpec, Stopped
+from workers.context import Context, IterationSpec, Stopped
 from workers.language.layers import upper_blocks
 from workers.language.model import LanguageModel, load, number_format
 from workers.prompts import codec, encode_all, read_prompts

@@ -10,7 +10,8 @@ import pytest
 
 from tests.workers import training
 from workers import artifacts, saved_state
-from workers.iteration import RecordingContext, Stopped, run_iteration
+from workers.context import RecordingContext, Stopped
+from workers.iteration import run_iteration
 from workers.language.adapters import attach
 from workers.language.checkpoints import Checkpoint, Checkpoints
 from workers.language.decode import generate

@@ -7,7 +7,8 @@ import pytest
 
 from tests.workers import training
 from workers import artifacts
-from workers.iteration import RecordingContext, run_iteration
+from workers.context import RecordingContext
+from workers.iteration import run_iteration
 
 
 def test_ppo_needs_the_zero_and_the_unit_of_the_reward(likes_vowels: dict[str, Any], tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from tests.workers import training
 from workers import artifacts, drift, saved_state
+from workers.context import RecordingContext, Stopped
 from workers.drift import Drift
-from workers.iteration import RecordingContext, Stopped, run_iteration
+from workers.iteration import run_iteration
 from workers.language.adapters import attach
 from workers.language.decode import generate
 from workers.language.model import LanguageModel

@@ -14,7 +14,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.workers import training
 from tests.workers.reward.test_model import ROWS, make
-from workers.iteration import RecordingContext, run_iteration
+from workers.context import RecordingContext
+from workers.iteration import run_iteration
 from workers.language.layers import LAST
 from workers.language.model import LanguageModel, load
 from workers.language.tokens import encode_prompt, encode_response

@@ -11,7 +11,8 @@ from app.checkpoints import figures
 from tests.workers import training
 from tests.workers.reward import snapshots
 from workers import artifacts
-from workers.iteration import IterationSpec, RecordingContext, Stopped, run_iteration
+from workers.context import IterationSpec, RecordingContext, Stopped
+from workers.iteration import run_iteration
 from workers.language.decode import generate
 from workers.language.model import LanguageModel
 from workers.language.sampling import Settings
