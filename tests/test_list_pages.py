@@ -21,7 +21,7 @@ PAGES = {
     "/projects/garden/prompts": 3,
     "/projects/garden/runs": 1,
     "/projects/garden/checkpoints": 7,
-    "/projects/garden/quality": 8,
+    "/projects/garden/quality": 9,
 }
 """Each with how many headings sort it; none where it is empty."""
 

@@ -17,6 +17,7 @@ from app.models import (
     Chat,
     ChatConsent,
     Comparison,
+    GuidelineReading,
     GuidelineVersion,
     Invitation,
     LoginSession,
@@ -24,9 +25,11 @@ from app.models import (
     Project,
     Promotion,
     Prompt,
+    Qualification,
     Response,
     Run,
     Standing,
+    Upload,
     User,
 )
 
@@ -60,6 +63,9 @@ def _everything(person: User) -> dict[str, Select[Any]]:
         "decisions_about_their_labelling": _in_project(
             Standing, "paused_at paused_because excluded_at excluded_because", Standing.user_id == mine
         ),
+        "practice_rounds": _in_project(
+            Qualification, "asked needed right began_at ended_at decided_because", Qualification.user_id == mine
+        ),
         "answers": _answers(mine),
         "handed_out": _in_project(
             Assignment, "comparison_id status claimed_at leased_until", Assignment.user_id == mine
@@ -67,6 +73,9 @@ def _everything(person: User) -> dict[str, Select[Any]]:
         "chats": _in_project(Chat, "messages pending best_of created_at updated_at", Chat.user_id == mine),
         "chat_consents": _in_project(ChatConsent, "created_at", ChatConsent.user_id == mine),
         "guidelines": _in_project(GuidelineVersion, "version text created_at", GuidelineVersion.written_by_id == mine),
+        "guidelines_read": _rows(GuidelineReading, "version_id created_at", GuidelineReading.user_id == mine),
+        "pairs_to_see_once_more": _in_project(Comparison, "id status created_at", Comparison.asks_id == mine),
+        "files_brought_in": _in_project(Upload, "name bytes created_at", Upload.person_id == mine),
         "runs": _in_project(Run, "id kind status params created_at finished_at", Run.requested_by_id == mine),
         "promotions": _in_project(Promotion, "kind checkpoint_id created_at", Promotion.promoted_by_id == mine),
         "audit_log": _rows(

@@ -13,7 +13,7 @@ from app.quality.shares import Share
 
 MOST_WEEKS = 26
 LEFT, RIGHT, TOP, BOTTOM = 6, 250, 20, 112
-"""Where a line lies in the picture that templates/runs/_chart.html draws."""
+"""Where a line lies in the picture that templates/quality/_line.html draws."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Week:
 
 @dataclass(frozen=True)
 class Line:
-    """One line to draw: SVG path data, and the values that templates/runs/_chart.html writes beside it."""
+    """One line to draw: SVG path data, and the values that templates/quality/_line.html writes beside it."""
 
     title: str
     line: str

@@ -60,4 +60,5 @@ def test_every_table_that_names_a_person_is_thought_of() -> None:
     assert naming == {
         *("login_sessions", "api_tokens", "sign_in_links", "invitations", "memberships", "standings", "answers"),
         *("assignments", "chats", "chat_consents", "guideline_versions", "runs", "promotions", "audit_events"),
+        *("guideline_readings", "qualifications", "comparisons", "uploads"),
     }

@@ -14,6 +14,7 @@ from app.projects.projects import slug_of
 from tests.pairs import make_answer, make_comparison, make_prompt
 from tests.people import bearer, make_person, make_project
 
+BY_ITSELF = {"quiet": None, "timezone": "UTC", "stop_when_wrong": False}
 TESTS = {"gold": 0, "own_repeats": 0, "qualification": 0, "qualification_share": 80}
 """How people are tested, unless a project says so: not at all."""
 API = "/api/v1/projects"
@@ -53,7 +54,7 @@ def test_a_name_is_enough_and_nothing_trains_by_itself(client: TestClient, as_bo
             "show_agreement": False,
             **TESTS,
         },
-        "retraining": {"every": None, "cron": None},
+        "retraining": {"every": None, "cron": None, **BY_ITSELF},
         "gates": {
             "accuracy": 0.5,
             "beat_length": True,
@@ -92,7 +93,7 @@ def test_everything_of_the_contract_is_kept(client: TestClient, as_bob: dict[str
         "strengths": 2, "rationale": "optional", "criteria": criteria, "repeats": 5, "order": "oldest",
         "show_agreement": False, **TESTS
     }  # fmt: skip
-    assert made["retraining"] == {"every": 50, "cron": "0 3 * * *"}
+    assert made["retraining"] == {"every": 50, "cron": "0 3 * * *", **BY_ITSELF}
     assert client.get(f"{API}/garden", headers=as_bob).json() == made
 
 
@@ -206,7 +207,7 @@ def test_a_patch_changes_what_is_sent_and_nothing_else(
         f"{API}/garden", json={"sampling": {"temperature": None}, "retraining": None}, headers=as_bob
     ).json()
     assert (back["sampling"]["temperature"], back["sampling"]["stock"]) == (0.9, 20)
-    assert back["retraining"] == {"every": None, "cron": None}
+    assert back["retraining"] == {"every": None, "cron": None, **BY_ITSELF}
 
 
 def test_a_patch_with_one_mistake_changes_nothing(client: TestClient, session: Session, as_bob: dict[str, str]) -> None:

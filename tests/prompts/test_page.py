@@ -210,8 +210,8 @@ def test_prompts_are_searched_withdrawn_and_brought_back(
     assert browser.post(undo[1]).status_code == 409
 
 
-def test_ticked_prompts_get_a_tag_and_a_priority(browser: TestClient, session: Session) -> None:
-    send(browser, text="Why is it?\nHow is it?")
+def test_ticked_prompts_get_a_tag_and_a_priority(browser: TestClient, session: Session, project: Project) -> None:
+    add(session, project, iter([Entry(1, "Why is it?", b""), Entry(2, "How is it?", b"")]))
     ids = [prompt.id for prompt in session.query(Prompt).order_by(Prompt.id)]
     browser.post(f"{PAGE}/bulk/tag", data={"chosen": ids, "tag": "<b>"})
     browser.post(f"{PAGE}/bulk/prioritise", data={"chosen": ids[:1], "priority": "5"})
