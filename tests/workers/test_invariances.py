@@ -54,7 +54,8 @@ def test_two_hundred_places_of_padding_change_no_log_probability_and_no_score(fa
         scores = model.scores(ROWS), model.scores([*ROWS, LONG])[:-1]
     torch.testing.assert_close(beside[: len(ROWS), : mask.shape[1]], short, atol=1e-5, rtol=0)
     assert beside[: len(ROWS), mask.shape[1] :].abs().sum() == 0
-    torch.testing.assert_close(scores[1], scores[0], atol=1e-5, rtol=1e-5)
+    # Rounding alone: a score is the sum of 320 products here.
+    torch.testing.assert_close(scores[1], scores[0], atol=3e-5, rtol=1e-5)
 
 
 def test_padding_has_no_gradient(family: LanguageModel) -> None:

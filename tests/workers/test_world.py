@@ -21,7 +21,7 @@ from workers.world import PeerLost, World, joined
 ROOT = Path(__file__).parents[2]
 HYPER: dict[str, dict[str, Any]] = {
     # Four micro-batches a step; every block adapted; states kept below the adapters; one micro-batch a process.
-    "reward": {"batch_answers": 16},
+    "reward": {"batch_answers": 16, "pooling": "all"},  # with the words the head leaves adapters nothing to learn
     "ppo": {"updates": 3, "answers_per_prompt": 4},
     "rloo": {"updates": 3, "advantage": "rloo", "train_layers": 1, "epochs": 2},
     "dpo": {"batch_answers": 16, "epochs": 2},
