@@ -12,8 +12,12 @@ IN_MEMORY = 4 * 1024 * 1024
 def send(parts: Iterable[str], name: str, media_type: str) -> StreamingResponse:
     """The parts as a file of this name. They are read before this returns, within the transaction they come from."""
     file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115, closed when it was sent
-    for part in parts:
-        file.write(part.encode())
+    try:
+        for part in parts:
+            file.write(part.encode())
+    except BaseException:
+        file.close()
+        raise
     size = file.tell()
     file.seek(0)
 

@@ -63,9 +63,7 @@ def _everything(person: User) -> dict[str, Select[Any]]:
         "decisions_about_their_labelling": _in_project(
             Standing, "paused_at paused_because excluded_at excluded_because", Standing.user_id == mine
         ),
-        "practice_rounds": _in_project(
-            Qualification, "asked needed right began_at ended_at decided_because", Qualification.user_id == mine
-        ),
+        "practice_rounds": _practice(mine),
         "answers": _answers(mine),
         "handed_out": _in_project(
             Assignment, "comparison_id status claimed_at leased_until", Assignment.user_id == mine
@@ -95,6 +93,16 @@ def _in_project(table: Any, columns: str, *where: Any) -> Select[Any]:
         _rows(table, columns, *where)
         .add_columns(Project.slug.label("project"))
         .join(Project, Project.id == table.project_id)
+    )
+
+
+def _practice(mine: int) -> Select[Any]:
+    told = "asked needed right began_at ended_at decided_because"
+    return (
+        select(*(getattr(Qualification, name) for name in told.split()), Project.slug.label("project"))
+        .join(Project, Project.id == Qualification.project_id)
+        .where(Qualification.user_id == mine)
+        .order_by(Qualification.began_at)
     )
 
 

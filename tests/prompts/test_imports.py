@@ -156,7 +156,8 @@ def test_a_run_whose_worker_died_goes_on_and_nothing_comes_twice(
 def test_even_if_the_count_of_rows_were_lost_nothing_comes_twice(access: Access) -> None:
     first, second = send(access, PAIRS), send(access, PAIRS)
     work_until_idle()
-    assert (taken(first), taken(second)) == ((30, 0, 0), (0, 30, 0))
+    # Whichever a worker takes up first.
+    assert sorted((taken(first), taken(second))) == [(0, 30, 0), (30, 0, 0)]
     assert (count(Comparison), count(Response), count(Answer), count(Prompt)) == (30, 60, 30, 30)
 
 
