@@ -110,7 +110,7 @@ def test_a_run_that_was_stopped_and_killed_ends_with_the_same_checkpoint(
     assert last.checkpoint()["sha256"] == unbroken["checkpoint"]["sha256"]
     assert last.lines[-1] == {"type": "result", "result": {**unbroken, "checkpoint": last.checkpoint()}}
     reported = next(line for line in last.lines if line["type"] == "metrics")
-    assert set(reported) == {"type", "phase", "step", "total", "metrics", "text", "at"}
+    assert set(reported) == {"type", "phase", "step", "total", "metrics", "text", "at", "resources"}
 
 
 @pytest.mark.slow

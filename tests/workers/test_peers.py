@@ -134,7 +134,8 @@ def test_a_worker_trains_with_as_many_processes_as_it_is_set_to(
     assert log.read_text() == ""
     state = newest(spec)
     assert state is not None
-    assert state.facts["progress"]["update"] == lines[-1]["step"]
+    steps = [line["step"] for line in lines if line["type"] == "metrics"]
+    assert state.facts["progress"]["update"] == steps[-1]
 
 
 def children(pid: int) -> list[int]:
