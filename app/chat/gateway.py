@@ -147,10 +147,11 @@ class Stream:
         try:
             async for chunk in self.chunks():
                 yield f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
-            yield "data: [DONE]\n\n"
         finally:
             with anyio.CancelScope(shield=True):
                 await run_in_threadpool(count, self.usage)
+        # Counted by now: who asks again as soon as the stream has ended meets the limit.
+        yield "data: [DONE]\n\n"
 
 
 async def open_stream(call: Call) -> Stream:
