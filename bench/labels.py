@@ -27,7 +27,18 @@ from sqlalchemy.orm import Session
 from app.accounts.access import COOKIE, token_hash
 from app.database import engine, migrate, open_session
 from app.embedded_postgres import Server
-from app.models import ApiToken, Comparison, GuidelineVersion, LoginSession, Project, Prompt, Response, User, now
+from app.models import (
+    ApiToken,
+    Comparison,
+    GuidelineReading,
+    GuidelineVersion,
+    LoginSession,
+    Project,
+    Prompt,
+    Response,
+    User,
+    now,
+)
 from app.settings import settings
 from bench.figures import Figure
 
@@ -74,6 +85,7 @@ def fill(session: Session, pairs: int, people: int) -> list[str]:
     crowd = [User(email=f"one{n}@example.org", name=f"One {n}", roles=["annotator"]) for n in range(people)]
     session.add_all([project, *crowd])
     session.flush()
+    session.add_all(GuidelineReading(user_id=one.id, version_id=project.guidelines[0].id) for one in crowd)
     asked = [
         {"project_id": project.id, "messages": _asking(n), "hash": str(n), "holdout": False, "sampled": False}
         for n in range(pairs)
