@@ -1,6 +1,6 @@
 """Gold comparisons slip in between others at the project's rate; nothing tells them apart or learns of them."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
@@ -193,7 +193,7 @@ def test_a_snapshot_closes_them_like_all_others(session: Session, project: Proje
     answer.created_at -= timedelta(minutes=1)
     session.flush()
     snapshots.take(session, project, Filters())
-    assert all(line.held for line in history.page_of(session, alice))
+    assert all(line.held for line in history.page_of(session, alice, history.Wanted(), UTC))
     with pytest.raises(Conflict, match="holds this answer"):
         answers.undo(session, alice, slipped.id)
     answer.created_at = now() + timedelta(minutes=1)
