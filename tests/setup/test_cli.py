@@ -22,6 +22,7 @@ PROMISED = {
     "create-token",
     "import",
     "export",
+    "export-policy",
     "export-reward",
     "simulate",
     "run",
