@@ -141,7 +141,7 @@ def open_page(browser: Browser, server_url: str, database: None) -> Iterator[Ope
     yield open_one
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert complaints == [], "\n".join(complaints)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page
 from sqlalchemy.orm import Session
 
-from app.accounts import invitations, tokens
+from app.accounts import invitations, sign_in_links, tokens
 from app.database import open_session
 from app.datasets import snapshots
 from app.datasets.filters import Filters
@@ -31,7 +31,10 @@ from tests.pairs import make_checkpoint, make_comparison, make_prompt
 from tests.people import make_person, make_project
 from tests.quality.scene import say
 
-NO_PAGES = r"/live$|/wrong-lines$|^/v1/|^/api/|^/(healthz|readyz|metrics)$|/exports/\{"
+NO_PAGES = (
+    r"/live$|/wrong-lines$|^/v1/|^/api/|^/(healthz|readyz|metrics)$|/exports/\{"
+    r"|/how-it-learns/scores$|/prompts/imports/\{run_id\}$|/data$|\.(\{format\}|txt)$|/packages/\{"
+)
 """Addresses that answer with something else than a page of ours."""
 METRICS = {"accuracy": 0.7, "accuracy_low": 0.6, "accuracy_high": 0.8, "win_rate": 0.6, "length": 40, "length_base": 30}
 
@@ -46,6 +49,8 @@ def addresses(database: None) -> Callable[[], tuple[User, dict[str, str]]]:
             names = _write(session, olga)
         # Ids are of the room that they are in: {history id}.
         named = {path: re.sub(r"(\w+)/\{id\}", r"\1/{\1}", path) for path in pages()}
+        named["/sign-in-links/{token}"] = "/sign-in-links/{link}"
+        named["/projects/{slug}/snapshots/changes"] += "?old={sha256}&new={sha256}"
         return olga, {path: address.format(**names) for path, address in named.items()}
 
     return write
@@ -84,6 +89,7 @@ def _write(session: Session, olga: User) -> dict[str, str]:
     assert response is not None
     return {
         "slug": project.slug,
+        "link": sign_in_links.reset(session, olga, bob),
         "token": invitations.invite(session, olga, ["annotator"]).rpartition("/")[2],
         "person_id": str(bob.id),
         "chat_id": str(chat.id),
@@ -127,11 +133,13 @@ def test_axe_finds_nothing(addresses: Callable[[], Any], open_page: Open, sign_i
     assert len(every) > 25, "the routes were not found, so nothing was checked"
     page = open_page()
     page.context.set_default_timeout(60_000)  # some thirty pages one after the other, whatever else the machine does
-    wrong = [_wrong(page, every.pop(address)) for address in ("/sign-in", "/invitations/{token}")]
+    by_strangers = ("/sign-in", "/invitations/{token}", "/sign-in-links/{token}")
+    wrong = [_wrong(page, every.pop(address)) for address in by_strangers]
     sign_in(page, olga)
+    refused = ("/invitations/nothing", "/projects/nothing", every.pop("/projects/{slug}/runs/compare"))
     wrong += [_wrong(page, address) for address in (*every.values(), "/projects/garden/history?search=nothing")]
     with expecting(page, "Failed to load resource"):
-        wrong += [_wrong(page, address) for address in ("/invitations/nothing", "/projects/nothing")]
+        wrong += [_wrong(page, address) for address in refused]
     assert not any(wrong), "\n".join(wrong)
 
 
