@@ -59,9 +59,7 @@ def calibration_error(probability: Floats, preferred_a: Floats, weight: Floats, 
 
     Each prediction is turned so that its confidence is at least one half; the bins divide [0.5, 1] evenly.
     """
-    confidence = np.maximum(probability, 1 - probability)
-    right = np.where(probability == 0.5, 0.5, (probability > 0.5) == (preferred_a > 0.5))
-    index = np.minimum(((confidence - 0.5) * 2 * bins).astype(int), bins - 1)
+    confidence, right, index = _stated(probability, preferred_a, bins)
     gap = np.bincount(index, weight * (confidence - right), bins)
     return float(np.abs(gap).sum() / weight.sum())
 
@@ -74,9 +72,7 @@ def calibration_curve(
     `{"confidence", "right", "low", "high", "answers"}`, with Wilson's interval of `right`; bins as in
     `calibration_error`.
     """
-    confidence = np.maximum(probability, 1 - probability)
-    right = np.where(probability == 0.5, 0.5, (probability > 0.5) == (preferred_a > 0.5))
-    index = np.minimum(((confidence - 0.5) * 2 * bins).astype(int), bins - 1)
+    confidence, right, index = _stated(probability, preferred_a, bins)
     found = []
     for one in np.unique(index):
         inside = index == one
@@ -85,6 +81,13 @@ def calibration_curve(
         stated = float(weight[inside] @ confidence[inside] / answers)
         found.append({"confidence": stated, "right": share, "low": low, "high": high, "answers": answers})
     return found
+
+
+def _stated(probability: Floats, preferred_a: Floats, bins: int) -> tuple[Floats, Floats, Integers]:
+    """Return each answer's stated confidence [N], 1, 0 or a half for whether that was right [N], and its bin [N]."""
+    confidence = np.maximum(probability, 1 - probability)
+    right = np.where(probability == 0.5, 0.5, (probability > 0.5) == (preferred_a > 0.5))
+    return confidence, right, np.minimum(((confidence - 0.5) * 2 * bins).astype(int), bins - 1)
 
 
 def accuracy_of(right: Floats, weight: Floats) -> float:

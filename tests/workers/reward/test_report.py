@@ -55,6 +55,16 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     assert report.calibration_error(np.array([1.0, 0.0]), np.array([1.0, 0.0]), ONES[:2]) == pytest.approx(0.0)
 
 
+def test_the_calibration_curve_weighs_what_was_stated_and_what_was_right() -> None:
+    probability, preferred = np.array([0.9, 0.1, 0.95, 0.6]), np.array([1.0, 1.0, 1.0, 0.0])
+    low, high = report.calibration_curve(probability, preferred, np.array([1.0, 1.0, 2.0, 1.0]), bins=2)
+    # Below 0.75: one answer of 0.6, wrong.
+    assert (low["confidence"], low["right"], low["answers"]) == pytest.approx((0.6, 0.0, 1.0))
+    # From 0.75 on: 0.9 right, 0.9 wrong, 0.95 right and worth two: (0.9 + 0.9 + 1.9) / 4 stated, 3 of 4 right.
+    assert (high["confidence"], high["right"], high["answers"]) == pytest.approx((0.925, 0.75, 4.0))
+    assert (high["low"], high["high"]) == pytest.approx(report.wilson(3, 4))
+
+
 def test_the_length_rule_may_go_either_way() -> None:
     longer, preferred = np.array([3.0, 2.0, -1.0, 5.0]), np.array([0.0, 0.0, 1.0, 1.0])
     assert report.length_baseline(longer, preferred, ONES) == pytest.approx(0.75)
