@@ -138,6 +138,7 @@ def mathml(formula: str, block: bool) -> str | None:
             _keep_the_drawn(node)
         return tostring(element, encoding="unicode")
     except Exception:
+        # Whatever a text of a model or a person does to the library: it is shown as it was written.
         return None
 
 
