@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from app import __version__, languages
 from app.languages import _, gettext, ngettext, number
 from app.models import User
+from app.recorded import recorded
 from app.rendering import markdown, name_deceptive
 from app.settings import settings
 
@@ -78,7 +79,9 @@ def asset(context: Context, name: str) -> str:
 
 
 environment.filters.update(ago=ago, since=since, percent=percent, figure=figure, short=short)
-environment.filters.update(markdown=markdown, as_written=name_deceptive, gettext=gettext, called=called)
+environment.filters.update(
+    markdown=markdown, as_written=name_deceptive, gettext=gettext, called=called, recorded=recorded
+)
 environment.globals.update(
     asset=asset, version=__version__, public_url=settings.public_url, language=languages.language
 )

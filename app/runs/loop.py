@@ -11,6 +11,7 @@ from app.languages import _
 from app.live_head import heads
 from app.models import DECISIVE, Answer, Assignment, Checkpoint, Comparison, Project, Prompt, Run, now
 from app.models.policies import Retraining, Sampling
+from app.recorded import recorded
 from app.runs import due, steps
 
 UNDER_WAY = ("queued", "running")
@@ -87,11 +88,11 @@ def _next(session: Session, project: Project, under_way: list[Run], waiting: int
     training = [run for run in under_way if run.kind != "chain"]
     if training:
         run = next((run for run in training if run.status == "running"), training[0])
-        return f"{_upper(_(steps.NAMES[run.kind]))}: {run.message}"
+        return f"{_upper(_(steps.NAMES[run.kind]))}: {recorded(run.message)}"
     if project.paused_at is not None:
         return _("Everything is paused: nothing starts by itself until an operator lets it go on.")
     if (stopped := _stopped_chain(session, project)) is not None and new == 0:
-        return stopped
+        return recorded(stopped)
     if answers == 0:
         return _nothing_yet(session, project, waiting)
     return _policy_sentence(Retraining.from_json(project.retraining), new)
