@@ -87,8 +87,7 @@ def test_a_table_s_wrong_lines_stand_below_its_names_and_a_list_s_on_one_line_ea
     with open_session() as session:
         assert imports.wrong_lines_file(session, session.get_one(Run, table)) == 'question,tags\na,b,c\n,"x\ny"\n'
         assert imports.wrong_lines_file(session, session.get_one(Run, listed)) == '{"prompt":   ""}\n'
-        one = session.scalars(select(Prompt).order_by(Prompt.id)).first()
-    assert one is not None
+        one = session.scalars(select(Prompt).where(Prompt.run_id == table)).one()
     assert (one.messages[0]["content"], one.tags) == ("One,\nreally?", ["a"])
 
 

@@ -105,6 +105,7 @@ def brought_back(directory: Path, tmp_path: Path) -> Checkpoint:
         return session.get_one(Checkpoint, int(state(run.id).result["checkpoint"]["id"]))
 
 
+@pytest.mark.slow
 def test_a_merged_model_says_the_same_elsewhere_and_comes_back(
     policy: int, trained: dict[str, str], tiny: LanguageModel, tmp_path: Path
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_merged_model_says_the_same_elsewhere_and_comes_back(
     assert ours(tiny, again.url, again.sha256) == expected
 
 
+@pytest.mark.slow
 def test_an_adapter_says_the_same_in_peft_and_comes_back(
     policy: int, trained: dict[str, str], tiny: LanguageModel, tmp_path: Path
 ) -> None:

@@ -111,6 +111,7 @@ def spec(likes_vowels: dict[str, Any], tmp_path: Path) -> IterationSpec:
     return spec
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says who started whom")
 def test_a_worker_trains_with_as_many_processes_as_it_is_set_to(
     spec: IterationSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
