@@ -13,7 +13,7 @@ from app.languages import N_, gettext, language, messages
 WORKERS = (
     # Where a run stands
     *(N_("Waits for a worker."), N_("Starts."), N_("Is being cancelled."), N_("Cancelled.")),
-    N_("Taken up again after a crash, for the {nth} time."),
+    N_("Taken up again after a crash: attempt {n} of {most}."),
     N_("Waits until run {id} has finished."),
     N_("Waits for a worker to start the step “{step}”."),
     N_("The step “{step}” is running."),

@@ -55,7 +55,8 @@ def take_up(session: Session, run_id: int) -> Run | None:
     run.status, run.attempt = "running", max(run.attempt, 1)
     run.started_at = run.started_at or now()
     facts.begin(run)
-    run.message = "Starts." if run.attempt == 1 else f"Taken up again after a crash, for the {_nth(run.attempt)} time."
+    again = f"Taken up again after a crash: attempt {run.attempt} of {MOST_ATTEMPTS}."
+    run.message = "Starts." if run.attempt == 1 else again
     project_id = run.project_id
     try:
         session.flush()
@@ -158,7 +159,3 @@ def _training_now(session: Session, project_id: int) -> int | None:
     return session.scalar(
         select(Run.id).where(Run.project_id == project_id, Run.status == "running", Run.kind.in_(TRAINING_KINDS))
     )
-
-
-def _nth(attempt: int) -> str:
-    return {2: "first", 3: "second", 4: "third"}.get(attempt, f"{attempt - 1}th")
