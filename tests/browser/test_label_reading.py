@@ -54,6 +54,12 @@ def test_long_and_wide_answers_never_push_the_page_or_the_dock_aside(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
     for name in ("A much better", "About the same", "B much better"):
         expect(page.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
+    for key in page.locator(".scale kbd:visible").all():
+        box, button = key.bounding_box(), key.locator("..").bounding_box()
+        assert box
+        assert button
+        assert box["width"] < 30, "a key is drawn as a small cap"
+        assert abs(box["x"] + box["width"] / 2 - button["x"] - button["width"] / 2) < 2, "in the middle of its button"
     if size[0] == 360:
         page.locator(".side-switch").get_by_text("B").click()
         expect(page.locator("#right h2")).to_be_in_viewport()
