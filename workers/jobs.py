@@ -24,7 +24,7 @@ from app.queue import DEFAULT, TRAIN, queue
 from app.runs import due, facts, fence, live, progress, steps
 from app.runs.progress import Cancelled, Failed, PutBack
 from app.settings import settings
-from workers import artifacts, blind, launch, packages, pairs, periodic, specs
+from workers import artifacts, blind, launch, logs, packages, pairs, periodic, specs
 from workers.launch import Ending, Stop
 from workers.live_head import missing, refit
 from workers.logs import RunLog
@@ -116,19 +116,16 @@ def train(context: JobContext, run_id: int) -> None:
 def _train(run_id: int, watch: Watch) -> None:
     with open_session() as session:
         spec_url = specs.write(session, session.get_one(Run, run_id))
-    log_file = RunLog(run_id)
+    with RunLog(run_id) as log_file:
 
-    def mirror(lines: Sequence[dict[str, object]]) -> None:
-        log_file.report(lines)
-        with open_session() as session:
-            progress.record(session, run_id, lines)
-        with open_session() as session:
-            progress.stop_if_wrong(session, run_id)
+        def mirror(lines: Sequence[dict[str, object]]) -> None:
+            log_file.report(lines)
+            with open_session() as session:
+                progress.record(session, run_id, lines)
+            with open_session() as session:
+                progress.stop_if_wrong(session, run_id)
 
-    try:
         ending = launch.run_child(launch.training_command(spec_url), log_file.file, mirror, watch.for_child)
-    finally:
-        log_file.copy()
     _take_in(run_id, ending, log_file)
 
 
@@ -181,7 +178,8 @@ def _bring_in(run_id: int, watch: Watch) -> None:
     with open_session() as session:
         of_model = session.get_one(Run, run_id).params.get("what") == "model"
     if of_model:
-        packages.take_in(run_id, RunLog(run_id).file, watch.for_child)
+        with RunLog(run_id) as log_file:
+            packages.take_in(run_id, log_file.file, watch.for_child)
         return
     said = imports.bring_in(run_id, watch.go_on)
     with _ending(run_id) as (session, run):
@@ -193,7 +191,8 @@ def _export(run_id: int, watch: Watch) -> None:
     with open_session() as session:
         of_model = "checkpoint" in session.get_one(Run, run_id).params
     if of_model:
-        packages.write(run_id, RunLog(run_id).file, watch.for_child)
+        with RunLog(run_id) as log_file:
+            packages.write(run_id, log_file.file, watch.for_child)
         return
     said = exports.write(run_id, watch.go_on)
     with _ending(run_id) as (session, run):
@@ -234,6 +233,8 @@ def work(queues: Sequence[str], concurrency: int) -> None:
     # One line per request would bury everything else.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     facts.code()  # git is asked once, outside any transaction
+    with open_session() as session:
+        logs.forget_old(session)  # every machine has its own, and the nightly clean-up runs on one
     asyncio.run(_serve(queues, concurrency))
 
 

@@ -5,9 +5,13 @@ It holds what the child wrote to standard error, and a line for each of its repo
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
 
-from app.models import now
+from sqlalchemy.orm import Session
+
+from app.models import FINISHED, Run, now
 from app.runs import facts
 from app.runs.logs import address_of
 from app.settings import settings
@@ -16,13 +20,19 @@ from workers import artifacts
 TAIL = 4000  # bytes of a failed child's log that its page shows at once
 COPY_EVERY = 5.0  # s between two copies while the run works
 LARGE = 4_000_000  # bytes from which on a log is copied only when the child has ended
+DAYS = 7
+"""How long this machine keeps a log of its own after the run ended; the copy beside the artefacts stays."""
+
+
+def _folder() -> Path:
+    return settings.data_dir / "logs" / "runs"
 
 
 class RunLog:
-    """The log of one attempt; `file` is where the child writes too."""
+    """The log of one attempt; `file` is where the child writes too. At the end of a `with` it is copied."""
 
     def __init__(self, run_id: int) -> None:
-        self.file = settings.data_dir / "logs" / "runs" / f"{run_id}.log"
+        self.file = _folder() / f"{run_id}.log"
         self.run_id = run_id
         self._copied = 0.0
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -32,6 +42,12 @@ class RunLog:
         where = f"{here['name']}, {here['system']}, {here['cores']} cores"
         self.write(f"{now():%Y-%m-%d %H:%M:%S} Pairloop {facts.code()} takes the run up on {where}.")
         self._begun = self.file.stat().st_size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.copy()
 
     def write(self, *lines: str) -> None:
         """Add lines."""
@@ -54,6 +70,22 @@ class RunLog:
         with self.file.open("rb") as file:
             file.seek(max(self._begun, self.file.stat().st_size - TAIL))
             return file.read().decode(errors="replace").replace("\x00", "")
+
+
+def forget_old(session: Session) -> None:
+    """Remove this machine's logs of runs that ended long ago; one that was never copied is copied first."""
+    for file in _folder().glob("*.log"):
+        run = session.get(Run, int(file.stem)) if file.stem.isdecimal() else None
+        if run is not None and not _ended_long_ago(run):
+            continue
+        if run is not None and not _earlier(run.id):
+            artifacts.write_file(address_of(run.id), file.read_bytes())
+        file.unlink(missing_ok=True)
+
+
+def _ended_long_ago(run: Run) -> bool:
+    ended = run.finished_at if run.status in FINISHED else None
+    return ended is not None and ended < now() - timedelta(days=DAYS)
 
 
 def _earlier(run_id: int) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,8 +19,8 @@ from app.errors import BadInput, Unavailable
 from app.labeling import comparisons
 from app.models import Checkpoint, Project, Prompt, Run, now
 from app.models.policies import Sampling
-from app.runs import live, steps
-from app.runs.due import waiting_for_training
+from app.runs import facts, live, steps
+from app.runs.due import missing_pairs
 from app.runs.progress import Failed, PutBack
 
 AT_ONCE = 8
@@ -98,9 +99,7 @@ class Drawing:
     def _missing(self, session: Session, run: Run, project: Project) -> int:
         if self.wanted is not None:
             return max(0, self.wanted - run.done)
-        stock = Sampling.from_json(project.sampling).stock
-        waiting = select(1).where(waiting_for_training(project.id)).limit(stock)
-        return max(0, stock - len(session.scalars(waiting).all()))
+        return missing_pairs(session, project)
 
     def _next_tasks(self, session: Session, project: Project, n: int) -> list[Task]:
         """The least-used prompts that are not under way, with the policy in use now."""
@@ -248,10 +247,12 @@ def draw(run_id: int, check: Callable[[], None]) -> None:
             engine.url_for(project.base_model)
         except BadInput as problem:
             raise Failed(problem.message) from problem
-    drawing = Drawing(run_id, wanted, check)
+        before = run.done
+    drawing, begun = Drawing(run_id, wanted, check), time.monotonic()
     asyncio.run(drawing.go_on())
     with open_session() as session:
         run = session.get_one(Run, run_id)
+        facts.worked(run, "sample", time.monotonic() - begun, run.done - before)
         steps.succeeded(session, run, {}, _what_came_of_it(run, drawing.drops >= DROPS_IN_A_ROW))
 
 

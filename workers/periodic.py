@@ -18,7 +18,7 @@ from app.models import Assignment, LoginSession, Project, RateLimit, Run, now
 from app.prompts import uploads
 from app.queue import DEFAULT, queue
 from app.runs import due, steps
-from workers import artifacts
+from workers import artifacts, logs
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,9 @@ def every_minute(timestamp: int) -> None:
 @queue.periodic(cron="17 3 * * *")
 @queue.task(name="clean_up", queue=DEFAULT, queueing_lock="clean_up")
 def clean_up(timestamp: int) -> None:
-    """Remove the files of models that no project keeps by its policy, and packages after their time."""
+    """Remove the files of models that no project keeps by its policy, and packages and logs after their time."""
     with open_session() as session:
+        logs.forget_old(session)
         cleaning.measure(session)
         projects = session.scalars(select(Project.id)).all()
     for project_id in projects:

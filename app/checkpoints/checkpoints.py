@@ -44,16 +44,6 @@ def register(session: Session, run: Run, result: dict[str, Any]) -> Checkpoint:
     return made
 
 
-def judged(candidate: Checkpoint, metrics: dict[str, Any], gate: dict[str, Any]) -> None:
-    """Write an evaluation's figures and verdict on the candidate it was about; what people said before still counts."""
-    said = [check for check in candidate.gate.get("checks", []) if check["name"] == "people"]
-    candidate.metrics = {**candidate.metrics, **metrics}
-    candidate.gate = gate
-    if said:
-        passed = gate["passed"] and all(check["passed"] for check in said)
-        candidate.gate = {**gate, "passed": passed, "checks": [*gate.get("checks", []), *said]}
-
-
 def promoted(session: Session, project_id: int, kind: str) -> Checkpoint | None:
     """The checkpoint in front; None means that the base model answers (or that nothing scores)."""
     return session.scalar(

@@ -8,6 +8,7 @@ from app.models.policies import Gates
 
 NAMES = {
     "accuracy": N_("Tells people's choices apart"),
+    "latest": N_("Tells the newest policy's own answers apart"),
     "beat_length": N_("Beats a rule that looks at length alone"),
     "win_rate": N_("Wins by the reward model"),
     "equal_length": N_("Wins at equal length"),
@@ -16,6 +17,11 @@ NAMES = {
     "people": N_("Preferred by people, blindly"),
 }
 """What each check asks, in words."""
+
+
+SAID = ("spoilt", "reached")
+"""What a run's own verdict says beside its figures."""
+CHANCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ def judge(
     where both agree, its own words do.
     """
     verdict = verdict or {"passed": True, "why": _("Nothing had to be judged.")}
-    found = checks(kind, {**metrics, "spoilt": verdict.get("spoilt")}, policy, kl_budget)
+    found = checks(kind, {**metrics, **{name: verdict.get(name) for name in SAID}}, policy, kl_budget)
     passed = all(check.passed for check in found) if found else bool(verdict["passed"])
     why = str(verdict["why"])
     if passed != bool(verdict["passed"]):
@@ -60,6 +66,9 @@ def checks(kind: str, metrics: dict[str, Any], policy: Gates, kl_budget: float |
     """The checks that the project's gates ask of a run's figures; none where the run reported none of them."""
     if kind == "reward" and "accuracy_low" in metrics:
         found = [_beyond("accuracy", metrics["accuracy_low"], policy.accuracy)]
+        # None where too few answers are about the newest policy's responses.
+        if metrics.get("reached") is not None:
+            found.append(_beyond("latest", metrics["latest_low"], min(CHANCE, policy.accuracy)))
         if policy.beat_length:
             share, baseline = metrics["accuracy"], metrics.get("length_baseline", 0.0)
             found.append(Check("beat_length", share >= baseline, share, baseline))
@@ -76,12 +85,17 @@ def checks(kind: str, metrics: dict[str, Any], policy: Gates, kl_budget: float |
 
 
 def with_people(gate: dict[str, Any], low: float | None, policy: Gates) -> dict[str, Any]:
-    """The gate with what people said added to it: the lower end of the interval of the candidate's share."""
+    """The gate with what people said added to it: the lower end of the interval of the candidate's share.
+
+    Said again, it takes the place of what they said before; `before` keeps what the gate was without people.
+    """
     check = _beyond("people", low, policy.people_rate)
     others = [one for one in gate.get("checks", []) if one["name"] != "people"]
-    passed = bool(gate.get("passed")) and check.passed
-    unjudged = {"why": _("It was not evaluated yet."), "forced": False}
-    return {**unjudged, **gate, "passed": passed, "checks": [*others, asdict(check)]}
+    unjudged = {"passed": bool(gate.get("passed")), "why": gate.get("why", _("It was not evaluated yet."))}
+    before = gate.get("before", unjudged)
+    passed = before["passed"] and check.passed
+    known = {"forced": False, **gate, **before, "before": before}
+    return known | {"passed": passed, "checks": [*others, asdict(check)]}
 
 
 def failed(gate: dict[str, Any]) -> list[dict[str, Any]]:

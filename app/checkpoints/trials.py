@@ -7,7 +7,7 @@ count like others when the next models are trained.
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import and_, case, exists, select, update
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts.access import Access
@@ -16,11 +16,11 @@ from app.errors import BadInput, Conflict
 from app.languages import _
 from app.models import (
     DECISIVE,
-    FINISHED,
     Answer,
     Checkpoint,
     Comparison,
     Project,
+    Prompt,
     Response,
     Run,
     Standing,
@@ -57,7 +57,10 @@ class Tally:
 def begin(
     session: Session, candidate: Checkpoint, wanted: int, *, access: Access | None = None, promotes: bool = False
 ) -> Trial:
-    """Have the pairs written and put before people; the one that is open already where there is one.
+    """Have the pairs written and put before people; or go on with the candidate's trial against what is in use.
+
+    One that is open stays as it is. One that is decided is taken up where more pairs are asked for than it had: a
+    second one beside it would give the candidate a second chance to win by luck.
 
     Raises BadInput for a number out of range, Conflict for what cannot be compared.
     """
@@ -65,10 +68,10 @@ def begin(
         raise BadInput(_("Ask for 1 to {most} pairs.").format(most=MOST))
     if candidate.kind != "policy" or candidate.status != "candidate" or candidate.removed_at is not None:
         raise Conflict(_("Only a candidate policy whose files are there can be put before people."))
-    known = open_one(session, candidate)
-    if known is not None:
+    opponent = _in_use(session, candidate)
+    known = _newest(session, candidate, opponent, "open", "won", "lost")
+    if known is not None and (known.status == "open" or wanted <= known.wanted):
         return known
-    opponent = checkpoints.promoted(session, candidate.project_id, "policy")
     run = Run(
         project_id=candidate.project_id,
         kind="sample",
@@ -79,18 +82,74 @@ def begin(
     )
     session.add(run)
     session.flush()
-    trial = Trial(
-        project_id=candidate.project_id,
-        candidate_id=candidate.id,
-        opponent_id=opponent.id if opponent else None,
-        run_id=run.id,
-        wanted=wanted,
-        promotes=promotes,
-    )
-    session.add(trial)
+    if known is not None:
+        known.wanted, known.promotes = wanted, promotes
+        _hand_over(session, known, run)
+    else:
+        # What is in use has changed since a trial that is open still.
+        if (stale := open_one(session, candidate)) is not None:
+            end(session, stale)
+        known = Trial(
+            project_id=candidate.project_id,
+            candidate_id=candidate.id,
+            opponent_id=opponent,
+            run_id=run.id,
+            wanted=wanted,
+            promotes=promotes,
+        )
+        session.add(known)
     session.flush()
     enqueue(session, "sample", run_id=run.id)
+    return known
+
+
+def go_on(session: Session, run: Run, again: Run) -> Trial:
+    """Let another run write what a trial's run did not; raises Conflict where that trial can say nothing any more."""
+    trial = session.scalar(select(Trial).where(Trial.run_id == run.id))
+    if trial is None:
+        raise Conflict(_("Another run goes on with this trial already."))
+    candidate = session.get_one(Checkpoint, trial.candidate_id)
+    open_now = open_one(session, candidate)
+    if (
+        candidate.status != "candidate"
+        or candidate.removed_at is not None
+        or _in_use(session, candidate) != trial.opponent_id
+        or (open_now is not None and open_now is not trial)
+    ):
+        raise Conflict(_("What this trial compared has changed since. Put the candidate before people again."))
+    _hand_over(session, trial, again)
     return trial
+
+
+def recall(session: Session, candidate: Checkpoint) -> None:
+    """After a new evaluation: what people decided against what is in use still counts, and nothing else they said."""
+    decided = _newest(session, candidate, _in_use(session, candidate), "won", "lost")
+    if decided is not None:
+        _judge(session, candidate, tally(session, decided))
+
+
+def _in_use(session: Session, candidate: Checkpoint) -> int | None:
+    """The policy that a trial would be against; None is the base model."""
+    found = checkpoints.promoted(session, candidate.project_id, "policy")
+    return found.id if found else None
+
+
+def _newest(session: Session, candidate: Checkpoint, opponent: int | None, *statuses: str) -> Trial | None:
+    against = (Trial.candidate_id == candidate.id) & Trial.opponent_id.is_not_distinct_from(opponent)
+    found = select(Trial).where(against, Trial.status.in_(statuses)).order_by(Trial.id.desc()).limit(1)
+    return session.scalar(found)
+
+
+def _hand_over(session: Session, trial: Trial, run: Run) -> None:
+    """Open the trial for this run: the pairs that are written become its own, those taken back wait again."""
+    mine = Comparison.run_id == trial.run_id
+    there = select(Prompt.id).where(Prompt.id == Comparison.prompt_id, Prompt.withdrawn_at.is_(None)).exists()
+    back = case((and_(Comparison.status == "withdrawn", there), "waiting"), else_=Comparison.status)
+    moved = update(Comparison).where(mine).values(run_id=run.id, status=back).returning(Comparison.status)
+    now_are = session.scalars(moved.execution_options(synchronize_session=False)).all()
+    run.done = sum(status != "withdrawn" for status in now_are)
+    trial.run_id, trial.status, trial.ended_at = run.id, "open", None
+    session.flush()
 
 
 def open_one(session: Session, candidate: Checkpoint) -> Trial | None:
@@ -156,12 +215,11 @@ def conclude(session: Session) -> list[Trial]:
     open_ones = select(Trial).where(Trial.status == "open").order_by(Trial.id).with_for_update(skip_locked=True)
     for trial in session.scalars(open_ones).all():
         candidate = session.get_one(Checkpoint, trial.candidate_id)
-        in_use = checkpoints.promoted(session, trial.project_id, "policy")
-        now_opposed = in_use.id if in_use else None
         stands = tally(session, trial)
-        all_written = session.get_one(Run, trial.run_id).status in FINISHED
+        # A run that failed has left pairs to write: the trial waits until somebody starts it again, or ends the trial.
+        all_written = session.get_one(Run, trial.run_id).status in ("succeeded", "cancelled")
         wanted = min(trial.wanted, stands.written) if all_written else trial.wanted
-        if candidate.status != "candidate" or now_opposed != trial.opponent_id or wanted == 0:
+        if candidate.status != "candidate" or _in_use(session, candidate) != trial.opponent_id or wanted == 0:
             end(session, trial)
         elif stands.answered >= wanted:
             _decide(session, trial, candidate, stands)
@@ -171,10 +229,7 @@ def conclude(session: Session) -> list[Trial]:
 
 
 def _decide(session: Session, trial: Trial, candidate: Checkpoint, stands: Tally) -> None:
-    policy = Gates.from_json(session.get_one(Project, trial.project_id).gates)
-    before = candidate.gate
-    candidate.gate = gates.with_people(before, stands.low, policy)
-    won = stands.low is not None and stands.low > policy.people_rate
+    won = _judge(session, candidate, stands)
     end(session, trial, "won" if won else "lost")
     candidate.metrics = {
         **candidate.metrics,
@@ -183,11 +238,19 @@ def _decide(session: Session, trial: Trial, candidate: Checkpoint, stands: Tally
         "people_high": stands.high,
         "people_pairs": float(stands.answered),
     }
-    if not won and before.get("passed"):
-        candidate.gate["why"] = _says_lost(stands)
     session.flush()
     if won and trial.promotes and gates.is_open(candidate.gate):
         checkpoints.promote(session, None, candidate, session.get_one(Run, trial.run_id))
+
+
+def _judge(session: Session, candidate: Checkpoint, stands: Tally) -> bool:
+    """Add what people said to the candidate's gate, and say whether they preferred it."""
+    policy = Gates.from_json(session.get_one(Project, candidate.project_id).gates)
+    gate = gates.with_people(candidate.gate, stands.low, policy)
+    won = stands.low is not None and stands.low > policy.people_rate
+    lost_by_people = gate["before"]["passed"] and not won
+    candidate.gate = gate | ({"why": _says_lost(stands)} if lost_by_people else {})
+    return won
 
 
 def _says_lost(stands: Tally) -> str:

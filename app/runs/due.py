@@ -92,6 +92,13 @@ def stock_may_be_low(session: Session, project: Project) -> Run | None:
     return found
 
 
+def missing_pairs(session: Session, project: Project) -> int:
+    """How many pairs the stock lacks."""
+    stock = Sampling.from_json(project.sampling).stock
+    waiting = select(literal_column("1")).where(waiting_for_training(project.id)).limit(stock).subquery()
+    return max(0, stock - (session.scalar(select(func.count()).select_from(waiting)) or 0))
+
+
 def waiting_for_training(project_id: int) -> ColumnElement[bool]:
     """The comparisons that count as stock: waiting ones that people label to train and to test the models."""
     return (

@@ -1,7 +1,7 @@
 """How long a run will take and how much memory it needs, going by earlier runs on the same machine; nothing is guessed.
 
 Each phase of an earlier run is scaled by how much more of its work there is: the seconds of PPO by the tokens drawn,
-those of a reward model by its answers, those of an evaluation by the answers it draws.
+those of a reward model by its answers, those of an evaluation by the answers it draws, those of sampling by its pairs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.languages import _, ngettext, number, span
 from app.models import DECISIVE, Answer, Project, Run
+from app.models.policies import Sampling
+from app.runs import due
 from app.runs.hyper import HYPER, PpoHyper
 from app.runs.params import hyper_of
 from app.runs.steps import AFTER
@@ -41,7 +43,10 @@ WORK: dict[str, dict[str, Work]] = {
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds, as the median and the range over `runs` earlier runs, and the most memory that one of them took."""
+    """Seconds, as the median and the range over `runs` earlier runs, and the most memory that one of them took.
+
+    `peak_mb` is 0 for sampling, whose memory is the engine's.
+    """
 
     seconds: float
     low: float
@@ -53,11 +58,17 @@ class Estimate:
 
 def of(session: Session, project: Project, kind: str, params: Mapping[str, Any]) -> Estimate | None:
     """The estimate for a run of this kind with these checked parameters; None where nothing is known yet."""
+    if kind == "sample":
+        wanted = params.get("comparisons")
+        return _of_sampling(session, project, due.missing_pairs(session, project) if wanted is None else wanted)
     answers = _decisive(session, project)
     if kind != "chain":
         return _of_step(session, project, kind, params, answers)
     hyper = params.get("hyper", {})
     steps = [_of_step(session, project, step, {**params, "hyper": hyper.get(step, {})}, answers) for step in AFTER]
+    # A promotion withdraws what waits, so a chain ends by writing the whole stock.
+    if stock := Sampling.from_json(project.sampling).stock:
+        steps.append(_of_sampling(session, project, stock))
     known = [one for one in steps if one is not None]
     if len(known) < len(steps):
         return None
@@ -75,24 +86,39 @@ def sentence(found: Estimate | None) -> str:
     """The estimate in words."""
     if found is None:
         return _("Nothing is known yet about its time and memory: no such run has finished with this base model.")
+    low, time, high = span(found.low), span(found.seconds), span(found.high)
+    if low != high:
+        time = _("{time} ({low} to {high})").format(time=time, low=low, high=high)
+    if not found.peak_mb:
+        said = ngettext(
+            "About {time}, going by one earlier run on {machine}.",
+            "About {time}, going by {n} earlier runs on {machine}.",
+            found.runs,
+        )
+        return said.format(time=time, n=found.runs, machine=found.machine)
     said = ngettext(
         "About {time} and {memory} of memory, going by one earlier run on {machine}.",
         "About {time} and {memory} of memory, going by {n} earlier runs on {machine}.",
         found.runs,
     )
-    low, time, high = span(found.low), span(found.seconds), span(found.high)
-    if low != high:
-        time = _("{time} ({low} to {high})").format(time=time, low=low, high=high)
     memory = _("{n} GB").format(n=number(found.peak_mb / 1000, 1))
     return said.format(time=time, memory=memory, n=found.runs, machine=found.machine)
 
 
 def _of_step(session: Session, project: Project, kind: str, params: Mapping[str, Any], answers: int) -> Estimate | None:
-    if kind not in WORK:
-        return None
     wanted = hyper_of(kind, project, dict(params))
-    earlier = _earlier(session, project, kind)
-    seconds = [found for run in earlier if (found := scaled(run, wanted, answers)) is not None]
+    earlier = _earlier(session, Run.kind == kind, Run.result["spec"]["base_model"].astext == project.base_model)
+    return _estimate(earlier, [found for run in earlier if (found := scaled(run, wanted, answers)) is not None])
+
+
+def _of_sampling(session: Session, project: Project, pairs: int) -> Estimate | None:
+    """For so many pairs by the same base model in this project, whose settings say how long answers get."""
+    earlier = _earlier(session, Run.kind == "sample", Run.project_id == project.id)
+    phases = [run.facts["phases"].get("sample") for run in earlier]
+    return _estimate(earlier, [pairs * one["seconds"] / one["steps"] for one in phases if one and one["steps"]])
+
+
+def _estimate(earlier: Sequence[Run], seconds: Sequence[float]) -> Estimate | None:
     if not seconds:
         return None
     peak = max(run.facts.get("peak_mb", 0.0) for run in earlier)
@@ -101,14 +127,9 @@ def _of_step(session: Session, project: Project, kind: str, params: Mapping[str,
     return Estimate(median(seconds), min(seconds), max(seconds), peak, len(seconds), where)
 
 
-def _earlier(session: Session, project: Project, kind: str) -> Sequence[Run]:
-    """The newest finished runs of the kind with this base model on the machine that worked last."""
-    query = select(Run).where(
-        Run.kind == kind,
-        Run.status == "succeeded",
-        Run.facts.has_key("phases"),
-        Run.result["spec"]["base_model"].astext == project.base_model,
-    )
+def _earlier(session: Session, *about: ColumnElement[bool]) -> Sequence[Run]:
+    """The newest of these finished runs on the machine that worked last."""
+    query = select(Run).where(*about, Run.status == "succeeded", Run.facts.has_key("phases"))
     found = list(session.scalars(query.order_by(Run.id.desc()).limit(LOOKED_AT)))
     return [run for run in found if run.facts["machine"] == found[0].facts["machine"]]
 

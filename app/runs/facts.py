@@ -76,6 +76,14 @@ def reported(run: Run, line: Mapping[str, Any]) -> None:
     run.facts = known | {"interruptions": _gone_on(known.get("interruptions", []), line)}
 
 
+def worked(run: Run, phase: str, seconds: float, steps: int) -> None:
+    """Count work that no training child reported: so many steps of a phase took so long."""
+    phases = {**run.facts.get("phases", {})}
+    known = phases.get(phase, {"seconds": 0.0, "steps": 0})
+    phases[phase] = {"seconds": round(known["seconds"] + seconds, 3), "steps": known["steps"] + steps}
+    run.facts = {**run.facts, "phases": phases}
+
+
 def _gone_on(interruptions: list[dict[str, Any]], line: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The first report after an interruption says where the run was taken up again."""
     here = {"phase": str(line["phase"]), "step": int(line["step"])}

@@ -157,7 +157,6 @@ def _forms(
         }
         for kind in forms.STARTED
     ]
-    shown_kinds = [kind for kind in forms.STARTED if kind != "sample"]
     return {
         "forms": shown,
         "chosen": chosen,
@@ -165,7 +164,7 @@ def _forms(
         "problem": problem,
         "like": None,
         "estimates": {
-            kind: _first_estimate(session, access, kind, typed if kind == chosen else None) for kind in shown_kinds
+            kind: _first_estimate(session, access, kind, typed if kind == chosen else None) for kind in forms.STARTED
         },
         "presets": forms.PRESETS,
         "rewards": checkpoints.newest(session, access.project, "reward", limit=20),
@@ -183,5 +182,8 @@ def _first_estimate(session: Session, access: Access, kind: str, typed: dict[str
 
 def _estimate(session: Session, access: Access, kind: str, typed: dict[str, str]) -> str:
     chosen = forms.params_of(kind, typed)
-    params.check_settings(kind, access.project, chosen)
+    if kind == "sample":
+        params.check_pairs(chosen.get("comparisons"))
+    else:
+        params.check_settings(kind, access.project, chosen)
     return estimates.sentence(estimates.of(session, access.project, kind, chosen))

@@ -104,7 +104,14 @@ def _check_hyper(kind: str, project: Project, params: dict[str, Any]) -> None:
 
 def _check_sample(session: Session, project: Project, params: dict[str, Any]) -> None:
     engine.url_for(project.base_model)
-    wanted = params.get("comparisons")
+    check_pairs(params.get("comparisons"))
+    sampled = select(Prompt.id).where(Prompt.project_id == project.id, Prompt.sampled, Prompt.withdrawn_at.is_(None))
+    if session.scalar(sampled.limit(1)) is None:
+        raise BadInput(_("This project has no prompts to sample. Bring prompts in first."))
+
+
+def check_pairs(wanted: object) -> None:
+    """Raise BadInput where this is no number of pairs; None means as many as the stock lacks."""
     if wanted is not None and (
         isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= MOST_COMPARISONS
     ):
@@ -113,9 +120,6 @@ def _check_sample(session: Session, project: Project, params: dict[str, Any]) ->
                 most_comparisons=MOST_COMPARISONS, wanted=wanted
             )
         )
-    sampled = select(Prompt.id).where(Prompt.project_id == project.id, Prompt.sampled, Prompt.withdrawn_at.is_(None))
-    if session.scalar(sampled.limit(1)) is None:
-        raise BadInput(_("This project has no prompts to sample. Bring prompts in first."))
 
 
 def _check_answers(session: Session, project: Project) -> None:

@@ -49,6 +49,7 @@ PHASES = {
     "ppo": N_("PPO"),
     "dpo": N_("DPO"),
     "evaluate": N_("evaluation"),
+    "sample": N_("sampling"),
 }
 
 
@@ -159,7 +160,8 @@ def _of_one(session: Session, access: Access, run: Run) -> dict[str, Any]:
         "warnings": warnings.of(rows, hyper),
         "again": [one for one in again if "step" in one],
         "resources": _resources(run, took),
-        "can_be_cloned": run.kind in forms.STARTED,
+        # The pairs of a trial belong to it: they are started from the candidate's page.
+        "can_be_cloned": run.kind in forms.STARTED and "candidate" not in run.params,
         "phases": [curves.of(phase, group, hyper, again) for phase, group in metrics.by_phase(rows).items()],
         "samples": samples.shown(run.samples),
         "figures_named": figures.named(run.result.get("metrics", {})),

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import audit
 from app.accounts.access import may
+from app.checkpoints import trials
 from app.errors import BadInput, Conflict, NotFound
 from app.languages import _
 from app.lists import Asked, Listing, itself, page_of
@@ -82,11 +83,14 @@ def retry(session: Session, run: Run, person: User) -> Run:
     """Start the same again as a new run; raises Conflict unless it failed or was cancelled."""
     if run.status not in ("failed", "cancelled"):
         raise Conflict(_("Only a run that failed or was cancelled can be started again."))
-    if run.kind in ("import", "export"):
+    of_trial = run.kind == "sample" and "candidate" in run.params
+    if of_trial or run.kind in ("import", "export"):
         again = Run(project_id=run.project_id, kind=run.kind, params=run.params, retry_of_id=run.id)
         again.requested_by_id, again.message = person.id, "Waits for a worker."
         session.add(again)
         session.flush()
+        if of_trial:
+            trials.go_on(session, run, again)
         audit.record(session, "run_started", by=person, project=run.project_id, run=again.id, kind=run.kind)
         steps.enqueue_run(session, again)
         return again

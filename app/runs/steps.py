@@ -58,7 +58,8 @@ def trained(session: Session, run: Run, result: dict[str, Any]) -> None:
             checkpoints.promote(session, None, made, run)
     if run.kind == "evaluate":
         candidate = session.get_one(Checkpoint, int(run.params["checkpoint"]))
-        checkpoints.judged(candidate, result["metrics"], gate)
+        candidate.metrics, candidate.gate = {**candidate.metrics, **result["metrics"]}, gate
+        trials.recall(session, candidate)
     succeeded(session, run, result, gates.sentence(gate))
 
 

@@ -44,6 +44,16 @@ def test_each_gate_closes(kind: str, metrics: dict[str, Any], chosen: dict[str, 
     assert gates.NAMES[name] in found["why"]
 
 
+def test_a_reward_model_must_tell_the_newest_policy_s_own_answers_apart() -> None:
+    metrics = REWARD | {"latest_low": 0.41}
+    said = {**NO, "why": "What people ask for may have been reached.", "reached": True}
+    found = judged("reward", said, metrics)
+    assert (found["passed"], found["why"], failed(found)) == (False, said["why"], ["latest"])
+    assert judged("reward", {**YES, "reached": False}, metrics | {"latest_low": 0.6})["passed"]
+    assert judged("reward", {**YES, "reached": None}, metrics)["passed"], "too few answers to say anything"
+    assert judged("reward", said, metrics, accuracy=0.4)["passed"], "the project asks for less"
+
+
 def test_a_project_may_ask_for_less_than_the_run_did() -> None:
     found = judged("reward", NO, REWARD | {"accuracy_low": 0.48}, accuracy=0.45)
     assert (found["passed"], found["why"]) == (True, "It passes the gates that this project has set.")

@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy.orm import Session
 
 from app.models import Project, Run, Snapshot
-from app.runs import estimates
+from app.runs import estimates, facts
 from app.runs.hyper import HYPER
+from tests.pairs import make_comparison, make_prompt
 
 HERE = {"name": "box", "system": "Linux", "cores": 2}
 
@@ -103,7 +104,38 @@ def test_a_chain_is_known_only_where_every_step_is(
     add_run(
         session, project, "reward", {"read": (100.0, 9), "reference": (8.0, 32), "report": (0.0, 1)}, snapshot=snapshot
     )
+    assert estimates.of(session, project, "chain", {}) is None
+    add_sampling(session, project, 20.0, 10)
     found = estimates.of(session, project, "chain", {})
     assert found is not None
-    # One answer now against a hundred then: reading takes 1 s.
+    # One answer now against a hundred then: reading takes 1 s. The stock of 100 pairs is written anew.
+    assert found.seconds == pytest.approx(60.0 + 12.0 + 1.0 + 8.0 + 200.0)
+    project.sampling = {"stock": 0}
+    found = estimates.of(session, project, "chain", {})
+    assert found is not None
     assert found.seconds == pytest.approx(60.0 + 12.0 + 1.0 + 8.0)
+
+
+def add_sampling(session: Session, project: Project, seconds: float, pairs: int) -> None:
+    """A finished run that wrote so many pairs in that time."""
+    run = Run(project_id=project.id, kind="sample", status="succeeded", facts={"machine": HERE})
+    facts.worked(run, "sample", seconds, pairs)
+    session.add(run)
+    session.flush()
+
+
+def test_pairs_take_as_long_as_so_many_took_before_and_their_memory_is_the_engine_s(
+    session: Session, project: Project
+) -> None:
+    assert estimates.of(session, project, "sample", {"comparisons": 30}) is None
+    add_sampling(session, project, 20.0, 10)
+    add_sampling(session, project, 0.1, 0)  # a full stock says nothing
+    found = estimates.of(session, project, "sample", {"comparisons": 30})
+    assert found is not None
+    assert found.seconds == pytest.approx(60.0)
+    assert estimates.sentence(found).startswith("About 1 minute, going by one earlier run on")
+    project.sampling = {"stock": 40}
+    make_comparison(session, make_prompt(session, project))
+    found = estimates.of(session, project, "sample", {})
+    assert found is not None
+    assert found.seconds == pytest.approx(39 * 2.0)

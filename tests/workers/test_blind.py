@@ -8,9 +8,10 @@ from app.database import open_session
 from app.labeling.leases import pair_of
 from app.models import Checkpoint, Comparison, Project, Prompt, Run, Trial
 from app.models.policies import Sampling
+from app.runs import runs
 from app.settings import settings
 from tests.pairs import make_checkpoint, make_prompt
-from tests.people import make_project
+from tests.people import make_person, make_project
 from tests.workers.worker import state, work_until_idle
 from workers import artifacts
 from workers.language import adapters
@@ -68,3 +69,19 @@ def test_a_trial_that_is_ended_while_it_writes_is_cancelled(candidate: int, engi
     with open_session() as session:
         assert session.get_one(Run, trial.run_id).status == "cancelled"
         assert session.scalars(select(Comparison)).all() == []
+
+
+def test_a_trial_goes_on_in_the_run_that_starts_the_writing_again(candidate: int, engine_url: str) -> None:
+    with open_session() as session:
+        trial = trials.begin(session, session.get_one(Checkpoint, candidate), 2)
+    work_until_idle()
+    with open_session() as session:
+        first = session.get_one(Run, trial.run_id)
+        first.status = "failed"  # as if the engine had refused the third prompt
+        session.get_one(Trial, trial.id).wanted = 4
+        again = runs.retry(session, first, make_person(session, "olga", "operator")).id
+    work_until_idle()
+    with open_session() as session:
+        assert (state(again).status, state(again).done) == ("succeeded", 4), state(again).error
+        pairs = session.scalars(select(Comparison)).all()
+        assert ({one.run_id for one in pairs}, len({one.prompt_id for one in pairs})) == ({again}, 4)

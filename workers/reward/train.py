@@ -83,9 +83,11 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     metrics |= {"reference_samples": hyper.reference_samples}
     right = metrics["accuracy"] * metrics["n_heldout"]
     passed, why = report.gate(right, metrics["n_heldout"], metrics["length_baseline"])
-    if passed and (stuck := report.reached(metrics)) is not None:
+    stuck = report.reached(metrics)
+    if passed and stuck is not None:
         passed, why = False, stuck
-    gate = {"passed": passed, "why": why}
+    known = metrics.get("latest_answers", 0.0) >= report.FEWEST_LATEST
+    gate = {"passed": passed, "why": why, "reached": stuck is not None if known else None}
     card = {
         "kind": "reward",
         "run": spec.run,
