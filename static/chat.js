@@ -33,6 +33,7 @@ function busy(on) {
   send.hidden = on;
   stop.hidden = !on;
   field.disabled = on;
+  turns.toggleAttribute("data-busy", on);
   if (!on) field.focus();
 }
 
@@ -63,19 +64,33 @@ async function ask(address, body, change) {
     if (!said.ok) throw new Error(await sentence(said));
     change();
     const { chat } = await said.json();
+    const begins = !composer.action.endsWith(`/${chat}`);
     composer.action = composer.getAttribute("action").replace(/\/chat(\/\d+)?$/, `/chat/${chat}`);
     history.replaceState(null, "", composer.action);
+    if (begins) await renew("earlier", "foot");
     await read(leave.signal);
   } catch (problem) {
-    if (problem.name === "AbortError") stopped();
+    if (problem.name === "AbortError") await stopped();
     else toast(problem instanceof TypeError ? toasts.dataset.offline : problem.message);
   } finally {
     busy(false);
   }
 }
 
-function stopped() {
-  turns.querySelector(".turn:last-of-type .said.muted")?.closest("article").remove();
+// Take parts of the page from the server again, by their ids.
+async function renew(...parts) {
+  const page = new DOMParser().parseFromString(await (await fetch(composer.action)).text(), "text/html");
+  for (const part of parts) document.getElementById(part).innerHTML = page.getElementById(part).innerHTML;
+}
+
+// What was written until the stop is kept; the server hears of it at the next word, so the page asks a few times.
+async function stopped() {
+  const begun = !turns.querySelector(".turn:last-of-type .said.muted");
+  for (const wait of [100, 300, 900]) {
+    await new Promise((done) => setTimeout(done, wait));
+    await renew("turns");
+    if (!begun || !turns.querySelector("[data-unanswered]")) return;
+  }
 }
 
 composer?.addEventListener("submit", (event) => {
