@@ -33,6 +33,8 @@ class Entry(NamedTuple):
     value: Any
     raw: bytes
     why: str = ""
+    size: int = 0
+    """About how many bytes it takes, where `raw` does not show it."""
 
 
 async def spooled(request: Request) -> AsyncIterator[IO[bytes]]:

@@ -1,6 +1,6 @@
 """Ready-made comparisons: a prompt with two responses from outside, with somebody's answer or waiting for one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -14,7 +14,7 @@ from app.labeling.comparisons import is_holdout, prompt_hash
 from app.messages import check_text, conversation, response_text
 from app.models import FLAGS, Comparison, Project, Prompt, Response
 from app.prompts.bodies import Entry
-from app.prompts.copying import array, copy, insert_prompts, take_ids
+from app.prompts.copying import array, copy, insert_prompts, line, take_ids
 from app.prompts.prompts import AT_ONCE, MOST_TOLD, Added, as_stored, labels_of, lock
 
 SAID = {0: "a", 1: "b", "0": "a", "1": "b", "a": "a", "b": "b"}
@@ -54,6 +54,14 @@ class Brought:
         return self.hash, frozenset((self.a.strip(), self.b.strip()))
 
 
+@dataclass(frozen=True)
+class Checked:
+    """Comparisons that were looked at and may be stored, and what cannot be used, with why."""
+
+    good: list[Brought]
+    wrong: list[tuple[Entry, str]]
+
+
 def add(
     session: Session,
     project: Project,
@@ -71,35 +79,47 @@ def add(
     answered is complete with imported answers, which name nobody; the others wait. With `gold` true the one answer is
     what is right about a gold comparison instead.
     """
-    lock(session, project)
-    result = Added(most_told)
+    return store(session, project, looked_at(items, source), source, run_id=run_id, most_told=most_told)
+
+
+def looked_at(items: Iterable[Entry], source: str) -> Iterator[Checked]:
+    """The items, a part at a time, as they would be stored; asks the database nothing."""
     rest = iter(items)
     while some := list(islice(rest, AT_ONCE)):
-        _add_some(session, project, some, source, run_id, result)
+        found = Checked([], [])
+        for entry in some:
+            try:
+                found.good.append(checked(entry, source))
+            except BadInput as problem:
+                found.wrong.append((entry, problem.message))
+        yield found
+
+
+def store(
+    session: Session,
+    project: Project,
+    parts: Iterable[Checked],
+    source: str,
+    *,
+    run_id: int | None = None,
+    most_told: int = MOST_TOLD,
+) -> Added:
+    """Store what was `looked_at`; says what `add` says."""
+    lock(session, project)
+    result = Added(most_told)
+    for part in parts:
+        known = known_keys(session, project, {one.hash for one in part.good})
+        new = []
+        for one in part.good:
+            if one.key not in known:
+                known.add(one.key)
+                new.append(one)
+        if new:
+            _store(session, project, new, run_id)
+        result.add(len(new), len(part.good) - len(new), part.wrong)
     if result.added:
         audit.record(session, "imported", project=project, comparisons=result.added, source=source)
     return result
-
-
-def _add_some(
-    session: Session, project: Project, entries: Sequence[Entry], source: str, run_id: int | None, result: Added
-) -> None:
-    good = []
-    for entry in entries:
-        try:
-            good.append(checked(entry, source))
-        except BadInput as problem:
-            result.reject(entry, problem.message)
-    known = known_keys(session, project, {one.hash for one in good})
-    new = []
-    for one in good:
-        if one.key not in known:
-            known.add(one.key)
-            new.append(one)
-    if new:
-        _store(session, project, new, run_id)
-    result.added += len(new)
-    result.duplicates += len(good) - len(new)
 
 
 def known_keys(session: Session, project: Project, hashes: set[str]) -> set[tuple[str, frozenset[str]]]:
@@ -117,11 +137,12 @@ def known_keys(session: Session, project: Project, hashes: set[str]) -> set[tupl
 
 def _store(session: Session, project: Project, brought: list[Brought], run_id: int | None) -> None:
     """Prompts that are new (never sampled), responses, comparisons and answers, each kind in one COPY."""
-    prompts: dict[str, dict[str, Any]] = {}
+    prompts: dict[str, str] = {}
     for one in brought:
-        told = {"messages": as_stored(one.messages), "hash": one.hash, "holdout": is_holdout(one.hash)}
-        prompts.setdefault(one.hash, {**told, **one.labels})
-    insert_prompts(session, project.id, run_id, prompts.values(), sampled=False)
+        if one.hash not in prompts:
+            told = {"messages": as_stored(one.messages), "hash": one.hash, "holdout": is_holdout(one.hash)}
+            prompts[one.hash] = line({**told, **one.labels})
+    insert_prompts(session, project.id, run_id, prompts, sampled=False)
     found = select(Prompt.hash, Prompt.id, Prompt.needs)
     found = found.where(Prompt.project_id == project.id, Prompt.hash.in_(prompts))
     known = {hash: (id, needs) for hash, id, needs in session.execute(found)}

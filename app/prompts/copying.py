@@ -1,58 +1,81 @@
 """COPY on the session's own connection: rows by the thousand, within the session's transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-BROUGHT = """
-    create temporary table if not exists brought (
-        messages jsonb, hash text, holdout bool, tags text[], source text, priority int, needs text[]
-    ) on commit delete rows
-"""
+NULL = "\\N"
+ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+"""What COPY would take for the end of a value or of a row."""
 COLUMNS = ("messages", "hash", "holdout", "tags", "source", "priority", "needs")
-"""Of a prompt as it is brought; `messages` is its JSON."""
-INSERT = """
-    insert into prompts (project_id, run_id, sampled, messages, hash, holdout, tags, source, priority, needs)
-    select :project, :run, :sampled, messages, hash, holdout, tags, source, priority, needs from brought
-    on conflict (project_id, hash) do
-"""
-LEAVE = text(INSERT + "nothing")
+"""Of a prompt as it is brought."""
+KNOWN = text("select hash from prompts where project_id = :project and hash = any(:hashes)")
 # A prompt that so far only came inside comparisons, or was withdrawn, is brought (back) into use.
-TAKE_INTO_USE = text(
-    INSERT
-    + """update set sampled = true, withdrawn_at = null
-         where not prompts.sampled or prompts.withdrawn_at is not null"""
-)
+TAKE_INTO_USE = text("""
+    update prompts set sampled = true, withdrawn_at = null
+    where project_id = :project and hash = any(:hashes) and (not sampled or withdrawn_at is not null)
+""")
 
 
 def insert_prompts(
-    session: Session, project_id: int, run_id: int | None, rows: Iterable[dict[str, Any]], *, sampled: bool
+    session: Session, project_id: int, run_id: int | None, lines: Mapping[str, str], *, sampled: bool
 ) -> int:
-    """Add prompts (rows of COLUMNS) that the project has not; those it has come into use where `sampled`.
+    """Add prompts (the `line` of each by its hash) that the project has not; those it has come into use if `sampled`.
 
     Returns how many were added or came into use.
     """
-    session.execute(text(BROUGHT))
-    session.execute(text("truncate brought"))
-    ready = ({**row, "tags": array(row["tags"]), "needs": array(row["needs"])} for row in rows)
-    copy(session, "brought", COLUMNS, ([row[name] for name in COLUMNS] for row in ready))
-    values = {"project": project_id, "run": run_id, "sampled": sampled}
-    inserted = session.execute(TAKE_INTO_USE if sampled else LEAVE, values)
-    return int(inserted.rowcount)  # type: ignore[attr-defined]
+    columns = ("project_id", "run_id", "sampled", *COLUMNS)
+    alike = f"{project_id}\t{NULL if run_id is None else run_id}\t{'t' if sampled else 'f'}\t"
+    while True:
+        known = set(session.scalars(KNOWN, {"project": project_id, "hashes": list(lines)}))
+        new = [alike + line for hash, line in lines.items() if hash not in known]
+        try:
+            with session.begin_nested(), copying(session, "prompts", columns) as stream:
+                stream.write("".join(new))
+            break
+        except psycopg.errors.UniqueViolation:
+            # Somebody asked one of these in the meantime, and by now it is known.
+            continue
+    if not (sampled and known):
+        return len(new)
+    used = session.execute(TAKE_INTO_USE, {"project": project_id, "hashes": list(known)})
+    return len(new) + int(used.rowcount)  # type: ignore[attr-defined]
+
+
+def line(prompt: Mapping[str, Any]) -> str:
+    """A prompt's COLUMNS as COPY reads them; `messages` is its JSON, which has no control characters to escape."""
+    messages = prompt["messages"].replace("\\", "\\\\")
+    holdout = "t" if prompt["holdout"] else "f"
+    tags, source, needs = (_escaped(said) for said in (array(prompt["tags"]), prompt["source"], array(prompt["needs"])))
+    return f"{messages}\t{prompt['hash']}\t{holdout}\t{tags}\t{source}\t{prompt['priority']}\t{needs}\n"
+
+
+def _escaped(said: str) -> str:
+    for plain, escaped in ESCAPES.items():
+        said = said.replace(plain, escaped)
+    return said
 
 
 def copy(session: Session, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Send rows into a table; its other columns take their defaults."""
+    with copying(session, table, columns) as stream:
+        for row in rows:
+            stream.write_row(row)
+
+
+@contextmanager
+def copying(session: Session, table: str, columns: Sequence[str]) -> Iterator[psycopg.Copy]:
+    """What takes rows into a table, as values or as the text of COPY."""
     session.flush()
     connection = session.connection().connection.driver_connection
     assert isinstance(connection, psycopg.Connection)
     statement = f"copy {table} ({', '.join(columns)}) from stdin"
     with connection.cursor() as cursor, cursor.copy(statement.encode()) as stream:
-        for row in rows:
-            stream.write_row(row)
+        yield stream
 
 
 def array(texts: Sequence[str]) -> str:

@@ -1,9 +1,10 @@
 """Imports: a file or a paste brought in by a run that may be watched, cancelled, and withdrawn again."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,7 +14,8 @@ from app.database import open_session
 from app.errors import BadInput, NotFound
 from app.languages import _
 from app.models import Project, Run, Upload, User, WrongLine
-from app.prompts import comparisons, layouts, previews, prompts, uploads
+from app.prompts import ahead, comparisons, layouts, previews, prompts, uploads
+from app.prompts.ahead import Batch
 from app.prompts.bodies import Entry
 from app.prompts.copying import copy
 from app.prompts.formats import Source
@@ -25,8 +27,6 @@ from app.runs import runs
 
 Check = Callable[[], None]
 """Asked between batches; raises to stop the work."""
-BATCH = 2000
-"""Rows of a file that are brought in, or told as wrong, in one transaction."""
 TOLD = 50
 """Wrong lines that the page lists."""
 MOST_KEPT = 100_000
@@ -38,20 +38,17 @@ STEPS = 1000
 """What a run under way counts as its total: thousandths of the file."""
 
 
-class _Add(Protocol):
-    def __call__(
-        self,
-        session: Session,
-        project: Project,
-        items: Iterator[Entry],
-        source: str,
-        *,
-        run_id: int | None,
-        most_told: int,
-    ) -> Added: ...
+class Kind(NamedTuple):
+    """What rows become: how they are looked at, a part at a time, and how what was looked at is stored."""
+
+    looked_at: Callable[[Iterable[Entry], str], Iterator[Any]]
+    store: Callable[..., Added]
 
 
-ADD: dict[str, _Add] = {"prompts": prompts.add, "comparisons": comparisons.add}
+KINDS = {
+    "prompts": Kind(prompts.looked_at, prompts.store),
+    "comparisons": Kind(comparisons.looked_at, comparisons.store),
+}
 
 
 class Taken(NamedTuple):
@@ -140,27 +137,38 @@ def bring_in(run_id: int, check: Check = lambda: None) -> str:
         rows = source.entries()
         for _row in islice(rows, taken.rows):
             ask()
-        while batch := list(islice(rows, BATCH)):
-            ask()
-            taken = _bring_some(run_id, project, upload, batch, taken, source.share())
+        # Closed while the file is open, because a batch may be under way where this one fails.
+        with closing(ahead.batches(source, rows, lambda some: _looked_at(some, upload, run.params))) as batches:
+            for batch in batches:
+                ask()
+                taken = _bring_some(run_id, project, upload, batch, taken)
     with open_session() as session:
         run = session.get_one(Run, run_id)
         run.done, run.total = taken.added, taken.added + taken.duplicates + taken.refused
     return f"Added {taken.added:,} {run.params['what']}."
 
 
-def _bring_some(run_id: int, project: Project, upload: Upload, batch: list[Entry], taken: Taken, share: float) -> Taken:
+def _looked_at(batch: list[Entry], upload: Upload, params: Mapping[str, Any]) -> Iterator[Any]:
+    layout, mapping = layouts.find(params["layout"]), params["mapping"]
+    items = (one for entry in batch for one in layouts.applied(layout, mapping, entry))
+    return KINDS[layout.what].looked_at(items, _source(upload))
+
+
+def _source(upload: Upload) -> str:
+    return upload.name or "pasted"
+
+
+def _bring_some(run_id: int, project: Project, upload: Upload, batch: Batch, taken: Taken) -> Taken:
     with open_session() as session:
         run = session.get_one(Run, run_id, with_for_update=True)
-        layout, mapping = layouts.find(run.params["layout"]), run.params["mapping"]
-        items = (one for entry in batch for one in layouts.applied(layout, mapping, entry))
-        add = ADD[layout.what]
-        result = add(session, project, items, upload.name or "pasted", run_id=run_id, most_told=BATCH)
-        _keep_wrong(session, run, batch, result, MOST_KEPT - taken.refused)
-        taken = taken.plus(len(batch), result)
+        what = layouts.find(run.params["layout"]).what
+        store = KINDS[what].store
+        result = store(session, project, batch.parts, _source(upload), run_id=run_id, most_told=ahead.BATCH)
+        _keep_wrong(session, run, batch.rows, result, MOST_KEPT - taken.refused)
+        taken = taken.plus(len(batch.rows), result)
         run.result = {**run.result, **taken._asdict()}
-        run.phase, run.done, run.total = "import", round(STEPS * share), STEPS
-        run.message = f"Added {taken.added:,} {layout.what} so far."
+        run.phase, run.done, run.total = "import", round(STEPS * batch.share), STEPS
+        run.message = f"Added {taken.added:,} {what} so far."
     return taken
 
 

@@ -1,8 +1,8 @@
 """Prompts: brought in by the thousand, and as programs read them."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -16,10 +16,10 @@ from app.languages import _
 from app.messages import check_text, conversation
 from app.models import Project, Prompt
 from app.prompts.bodies import Entry
-from app.prompts.copying import insert_prompts
+from app.prompts.copying import insert_prompts, line
 from app.runs import due
 
-AT_ONCE = 2000
+AT_ONCE = 5000
 MOST_TOLD = 1000
 """How many refused entries are told one by one; the others are only counted."""
 HIGHEST_PRIORITY = 1_000_000
@@ -43,14 +43,29 @@ class Added:
     refused: int = 0
     rejected: list[Rejected] = field(default_factory=list)
 
-    def reject(self, entry: Entry, why: str) -> None:
-        self.refused += 1
-        if len(self.rejected) < self.most_told:
-            self.rejected.append(Rejected(entry.line, why, entry.raw))
+    def add(self, added: int, duplicates: int, wrong: Iterable[tuple[Entry, str]]) -> None:
+        """Count what became of some of the items."""
+        self.added += added
+        self.duplicates += duplicates
+        for entry, why in wrong:
+            self.refused += 1
+            if len(self.rejected) < self.most_told:
+                self.rejected.append(Rejected(entry.line, why, entry.raw))
 
     def to_json(self) -> dict[str, Any]:
         told = [{"line": one.line, "why": one.why} for one in self.rejected]
         return {"added": self.added, "duplicates": self.duplicates, "rejected": told, "rejected_total": self.refused}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Prompts that were looked at and may be stored: each once, as COPY reads it, by its hash."""
+
+    lines: dict[str, str]
+    good: int
+    """How many there were, with those that stood there twice."""
+    wrong: list[tuple[Entry, str]]
+    """What cannot be used, and why."""
 
 
 def add(
@@ -67,11 +82,46 @@ def add(
     Each item is a string, `{"prompt": …}` or `{"messages": […]}`, with what `labels_of` reads where wanted.
     Known prompts (by the hash of their normalised text) count as duplicates. `run_id` is the import that brings them.
     """
-    lock(session, project)
-    result = Added(most_told)
+    return store(session, project, looked_at(items, source), source, run_id=run_id, most_told=most_told)
+
+
+def looked_at(items: Iterable[Entry], source: str) -> Iterator[Checked]:
+    """The items, a part at a time, as they would be stored; asks the database nothing."""
     rest = iter(items)
     while some := list(islice(rest, AT_ONCE)):
-        _add_some(session, project, some, source, run_id, result)
+        yield _checked(some, source)
+
+
+def _checked(entries: Sequence[Entry], source: str) -> Checked:
+    found = Checked({}, 0, [])
+    good = 0
+    for entry in entries:
+        try:
+            row = checked(entry, source)
+        except BadInput as problem:
+            found.wrong.append((entry, problem.message))
+        else:
+            good += 1
+            if row["hash"] not in found.lines:
+                found.lines[row["hash"]] = line({**row, "messages": as_stored(row["messages"])})
+    return replace(found, good=good)
+
+
+def store(
+    session: Session,
+    project: Project,
+    parts: Iterable[Checked],
+    source: str,
+    *,
+    run_id: int | None = None,
+    most_told: int = MOST_TOLD,
+) -> Added:
+    """Store what was `looked_at`; says what `add` says."""
+    lock(session, project)
+    result = Added(most_told)
+    for part in parts:
+        added = insert_prompts(session, project.id, run_id, part.lines, sampled=True)
+        result.add(added, part.good - added, part.wrong)
     if result.added:
         audit.record(session, "imported", project=project, prompts=result.added, source=source)
         due.stock_may_be_low(session, project)
@@ -81,27 +131,6 @@ def add(
 def lock(session: Session, project: Project) -> None:
     """One import at a time per project: two that bring the same prompts in another order would wait for each other."""
     session.execute(text("select pg_advisory_xact_lock(hashtext('prompts'), :project)"), {"project": project.id})
-
-
-def _add_some(
-    session: Session, project: Project, entries: Sequence[Entry], source: str, run_id: int | None, result: Added
-) -> None:
-    rows: dict[str, dict[str, Any]] = {}
-    good = 0
-    for entry in entries:
-        try:
-            row = checked(entry, source)
-        except BadInput as problem:
-            result.reject(entry, problem.message)
-        else:
-            good += 1
-            rows.setdefault(row["hash"], row)
-    if not rows:
-        return
-    brought = ({**row, "messages": as_stored(row["messages"])} for row in rows.values())
-    added = insert_prompts(session, project.id, run_id, brought, sampled=True)
-    result.added += added
-    result.duplicates += good - added
 
 
 def checked(entry: Entry, source: str) -> dict[str, Any]:

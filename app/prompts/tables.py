@@ -183,10 +183,11 @@ def parquet_rows(file: IO[bytes]) -> Iterator[Entry]:
     number = 0
     try:
         for batch in table.iter_batches(batch_size=ROWS, use_threads=False):
+            size = batch.nbytes // max(1, batch.num_rows)
             for row in batch.to_pylist():
                 number += 1
                 # Only wrong rows are ever written out; their text is made when somebody asks for it (`as_line`).
-                yield Entry(number, row, b"")
+                yield Entry(number, row, b"", size=size)
     except (pa.ArrowException, OSError, ValueError) as problem:
         why = _("Nothing from here on could be read: {why}").format(why=_first_line(problem))
         yield Entry(number + 1, None, b"", why)

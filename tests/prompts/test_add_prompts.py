@@ -8,10 +8,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.database import open_session
-from app.labeling.comparisons import is_holdout, prompt_hash
+from app.labeling.comparisons import find_or_add_prompt, is_holdout, prompt_hash
 from app.models import Project, Prompt, Run
 from app.prompts import bulk, prompts
 from app.prompts.bodies import Entry
+from tests.at_once import while_open
 from tests.people import make_project
 
 
@@ -104,6 +105,15 @@ def test_hostile_text_is_kept_as_it_is(session: Session, project: Project) -> No
     assert [one.messages[0]["content"] for one in stored(session, project)] == texts
 
 
+def test_labels_are_kept_as_they_are(session: Session, project: Project) -> None:
+    hostile = ["tab\tand\nline\r\n", '\\ "quoted", {braced}', "\\N", "\\."]
+    given = {"prompt": "a\tb\\\n\\.", "tags": hostile, "source": hostile[0] + hostile[2]}
+    assert prompts.add(session, project, brought(given)).added == 1
+    one = stored(session, project)[0]
+    assert one.messages[0]["content"] == given["prompt"]
+    assert (one.tags, one.source) == ([tag.strip() for tag in hostile], given["source"])
+
+
 def test_more_than_a_batch_comes_in_and_only_so_many_refusals_are_told(session: Session, project: Project) -> None:
     entries = (Entry(n, f"Prompt {n}" if n % 2 else "", b"raw") for n in range(2 * prompts.MOST_TOLD + 2))
     result = prompts.add(session, project, entries)
@@ -141,3 +151,18 @@ def test_two_imports_of_the_same_prompts_in_opposite_order_both_end(committed: N
 
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(bring, (texts, texts[::-1]), timeout=60)) == [0, 3000]
+
+
+def test_a_prompt_that_somebody_else_adds_meanwhile_is_a_duplicate(committed: None) -> None:
+    with open_session() as session:
+        project = make_project(session)
+    came: list[prompts.Added] = []
+
+    def ask(session: Session) -> None:
+        find_or_add_prompt(session, project, [{"role": "user", "content": "two"}], sampled=True)
+
+    def bring(session: Session) -> None:
+        came.append(prompts.add(session, session.get_one(Project, project.id), brought("one", "two", "three")))
+
+    while_open(ask, bring)
+    assert [(one.added, one.duplicates) for one in came] == [(2, 1)]

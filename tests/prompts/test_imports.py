@@ -13,7 +13,7 @@ from app.accounts.access import Access
 from app.database import open_session
 from app.errors import BadInput, Conflict, NotFound
 from app.models import Answer, Comparison, Project, Prompt, Response, Run, Upload, WrongLine, now
-from app.prompts import imports, prompts, uploads, withdrawals
+from app.prompts import ahead, imports, prompts, uploads, withdrawals
 from app.runs import runs
 from app.runs.progress import Cancelled
 from tests.pairs import make_answer
@@ -113,7 +113,7 @@ class Died(Exception):
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imports, "BATCH", 10)
+    monkeypatch.setattr(ahead, "BATCH", 10)
     monkeypatch.setattr(imports, "ASKED_EVERY", 0.0)
 
 
@@ -268,4 +268,4 @@ def test_prompts_start_to_be_sampled_while_the_rest_is_read(access: Access, smal
         imports.bring_in(run_id, check)
     with open_session() as session:
         assert session.scalars(select(Run).where(Run.kind == "sample")).one().trigger == "stock"
-    assert prompts.AT_ONCE >= imports.BATCH
+    assert prompts.AT_ONCE >= ahead.BATCH
