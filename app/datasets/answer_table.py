@@ -3,7 +3,6 @@
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from sqlalchemy import BigInteger, Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from app.datasets import copied, rules
+from app.datasets.beside import in_order
 from app.datasets.filters import Filters
 from app.datasets.pseudonyms import pseudonym
 from app.models import Answer, Assignment, Comparison, Project, Prompt, Response
@@ -132,19 +132,20 @@ def write(
     with (
         writer(directory / "answers.parquet", SCHEMA.with_metadata(mark)) as answers,
         writer(directory / "rationales.parquet", RATIONALES) as rationales,
-        ThreadPoolExecutor(1) as beside,
     ):
 
-        def put(chunk: bytes) -> None:
-            read = copied.batch(chunk, READ)
+        def put(read: pa.RecordBatch) -> int:
             counts.add(read)
             answers.write_batch(_batch(read).replace_schema_metadata(mark), row_group_size=ROWS)
             said = read.select(RATIONALES.names).filter(pc.not_equal(read["rationale"], ""))
             if said.num_rows:
                 rationales.write_batch(said, row_group_size=ROWS)
+            return len(counts.held)
 
-        for _ in _meanwhile(beside, put, copied.chunks(session.connection(), query, ROWS)):
-            report(len(counts.held))
+        # Postgres makes the next chunk meanwhile, other threads read the last two as columns, one writes.
+        chunks = copied.chunks(session.connection(), query, ROWS)
+        for done in in_order(put, in_order(lambda chunk: copied.batch(chunk, READ), chunks, 2), 1):
+            report(done)
     return counts
 
 
@@ -157,19 +158,6 @@ def preview(
     read = found[0] if found else pa.RecordBatch.from_pylist([], schema=READ)
     read = read.take(pa.array(range(read.num_rows - 1, -1, -1), pa.int64()))
     return _batch(read), zip(read["answer"].to_pylist(), read["rationale"].to_pylist(), strict=True)
-
-
-def _meanwhile(beside: Executor, put: Callable[[bytes], None], chunks: Iterator[bytes]) -> Iterator[None]:
-    """Put each chunk while Postgres makes the next one; yields when one is put."""
-    under_way = None
-    for chunk in chunks:
-        if under_way is not None:
-            under_way.result()
-            yield
-        under_way = beside.submit(put, chunk)
-    if under_way is not None:
-        under_way.result()
-        yield
 
 
 def statement(session: Session, project: Project, filters: Filters) -> Select[*tuple[Any, ...]]:

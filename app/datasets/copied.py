@@ -1,15 +1,17 @@
-"""Rows of a query as Arrow columns by way of Postgres's COPY: no Python object is made of any value."""
+"""Rows by way of Postgres's COPY: out of a query as Arrow columns, without a Python object of any value; and in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 from sqlalchemy import Connection, Select
+from sqlalchemy.orm import Session
 
 PLANS = ("enable_hashjoin", "enable_mergejoin", "enable_sort", "jit")
 """Off, each answer's responses are looked up in its turn: half the time of hashing and sorting all of them, which
@@ -33,6 +35,17 @@ def chunks(connection: Connection, query: Select[Any], rows: int) -> Iterator[by
                     lines = []
         if lines:
             yield b"".join(lines)
+
+
+@contextmanager
+def sending(session: Session, table: str, columns: Sequence[str]) -> Iterator[psycopg.Copy]:
+    """What takes rows into a table on the session's own connection, as values or as the text that COPY reads."""
+    session.flush()
+    connection = session.connection().connection.driver_connection
+    assert isinstance(connection, psycopg.Connection)
+    statement = f"copy {table} ({', '.join(columns)}) from stdin"
+    with connection.cursor() as cursor, cursor.copy(statement.encode()) as stream:
+        yield stream
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pyarrow.csv
 
 from app.datasets import answer_table, hub
 from app.datasets.answer_table import ROWS
+from app.datasets.beside import in_order
 from app.datasets.json_text import encoded, lines_of
 from app.errors import BadInput
 from app.languages import N_, _
@@ -39,11 +40,15 @@ def write_jsonl(path: Path, schema: pa.Schema, batches: Batches, about: About) -
     """One JSON object a line, in UTF-8."""
     rows = 0
     with _opened(path) as file:
-        for batch in batches:
-            if batch.num_rows:
-                file.write("".join(f"{line}\n" for line in lines_of(batch, JSON_COLUMNS)).encode())
-            rows += batch.num_rows
+        for lines, n in in_order(_as_lines, batches, 2):
+            file.write(lines)
+            rows += n
     return rows
+
+
+def _as_lines(batch: pa.RecordBatch) -> tuple[bytes, int]:
+    lines = lines_of(batch, JSON_COLUMNS) if batch.num_rows else []
+    return "".join(f"{line}\n" for line in lines).encode(), batch.num_rows
 
 
 def write_csv(path: Path, schema: pa.Schema, batches: Batches, about: About) -> int:
@@ -59,12 +64,13 @@ def write_csv(path: Path, schema: pa.Schema, batches: Batches, about: About) -> 
 
 def write_parquet(path: Path, schema: pa.Schema, batches: Batches, about: About) -> int:
     """Parquet with the layout's own schema, whatever the rows hold; zstd."""
-    rows = 0
     with answer_table.writer(path, schema) as writer:
-        for batch in batches:
+
+        def put(batch: pa.RecordBatch) -> int:
             writer.write_batch(batch, row_group_size=ROWS)
-            rows += batch.num_rows
-    return rows
+            return int(batch.num_rows)
+
+        return sum(in_order(put, batches, 1))
 
 
 FORMATS = {

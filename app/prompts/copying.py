@@ -1,12 +1,13 @@
 """COPY on the session's own connection: rows by the thousand, within the session's transaction."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
 from sqlalchemy import text
 from sqlalchemy.orm import Session
+
+from app.datasets.copied import sending
 
 NULL = "\\N"
 ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
@@ -34,7 +35,7 @@ def insert_prompts(
         known = set(session.scalars(KNOWN, {"project": project_id, "hashes": list(lines)}))
         new = [alike + line for hash, line in lines.items() if hash not in known]
         try:
-            with session.begin_nested(), copying(session, "prompts", columns) as stream:
+            with session.begin_nested(), sending(session, "prompts", columns) as stream:
                 stream.write("".join(new))
             break
         except psycopg.errors.UniqueViolation:
@@ -62,20 +63,9 @@ def _escaped(said: str) -> str:
 
 def copy(session: Session, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Send rows into a table; its other columns take their defaults."""
-    with copying(session, table, columns) as stream:
+    with sending(session, table, columns) as stream:
         for row in rows:
             stream.write_row(row)
-
-
-@contextmanager
-def copying(session: Session, table: str, columns: Sequence[str]) -> Iterator[psycopg.Copy]:
-    """What takes rows into a table, as values or as the text of COPY."""
-    session.flush()
-    connection = session.connection().connection.driver_connection
-    assert isinstance(connection, psycopg.Connection)
-    statement = f"copy {table} ({', '.join(columns)}) from stdin"
-    with connection.cursor() as cursor, cursor.copy(statement.encode()) as stream:
-        yield stream
 
 
 def array(texts: Sequence[str]) -> str:
