@@ -25,7 +25,8 @@ from app.runs import routes as runs
 from app.templating import ROOT
 from app.web_security import WebSecurity
 
-ROOMS = (accounts, projects, prompts, labeling, datasets, runs, checkpoints, live_head, chat, quality)
+# Labelling is asked most often by far, and the routes are looked through in this order.
+ROOMS = (labeling, accounts, projects, prompts, datasets, runs, checkpoints, live_head, chat, quality)
 
 
 @asynccontextmanager

@@ -69,15 +69,15 @@ def enqueue(
     job.defer(**arguments)
 
 
+_WAITING = text(
+    "select 1 from jobs.procrastinate_jobs "
+    "where task_name = :task and status = 'todo' and args = cast(:arguments as jsonb) limit 1"
+)
+
+
 def is_waiting(session: Session, task: str, **arguments: Any) -> bool:
     """Whether such a job waits already; two transactions at once may both hear no."""
-    found = session.scalar(
-        text(
-            "select 1 from jobs.procrastinate_jobs "
-            "where task_name = :task and status = 'todo' and args = cast(:arguments as jsonb) limit 1"
-        ),
-        {"task": task, "arguments": json.dumps(arguments)},
-    )
+    found = session.scalar(_WAITING, {"task": task, "arguments": json.dumps(arguments)})
     return found is not None
 
 

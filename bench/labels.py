@@ -4,6 +4,7 @@ By the JSON API a label is two requests, a claim and an answer; on the label pag
 pair as HTML. The peer is Label Studio 1.23, measured the same way on the same kind of machine: 7 to 8 labels a second.
 """
 
+import asyncio
 import http.client
 import json
 import os
@@ -12,10 +13,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +40,7 @@ from app.models import (
 )
 from app.settings import settings
 from bench.figures import Figure
+from bench.processes import processor_seconds
 
 CLIENTS = 16
 WARM_UP, SECONDS = 3.0, 15.0
@@ -53,10 +53,28 @@ WORDS = "the answer says what a careful reader wants to know and then it stops b
 
 @dataclass(frozen=True)
 class Web:
-    """A web application that runs: its port, and the token of each client, which is also their cookie."""
+    """A web application that runs: its port, the token of each client (also their cookie), and whose time it takes."""
 
     port: int
     tokens: list[str]
+    process: int = 0
+    postgres: int = 0
+
+    def processor_seconds(self) -> dict[str, float]:
+        """What the processor has done so far for the web's processes, Postgres and these clients."""
+        return {
+            "the web": processor_seconds(self.process),
+            "Postgres": processor_seconds(self.postgres),
+            "the clients": time.process_time(),
+        }
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How long each label took, in seconds, and the processor time of everybody in it."""
+
+    seconds: list[float]
+    processor_seconds: dict[str, float]
 
 
 def measure() -> list[Figure]:
@@ -71,7 +89,7 @@ def measure() -> list[Figure]:
             migrate()
             with open_session() as session:
                 tokens = fill(session, PAIRS, CLIENTS)
-            with serving(tokens) as web:
+            with serving(tokens, server.live_pid() or 0) as web:
                 return [*_figures("JSON API", _crowd(web, by_api)), *_figures("label page", _crowd(web, by_page))]
         finally:
             engine().dispose()
@@ -125,7 +143,7 @@ def _asking(number: int) -> list[dict[str, str]]:
 
 
 @contextmanager
-def serving(tokens: list[str]) -> Iterator[Web]:
+def serving(tokens: list[str], postgres: int = 0) -> Iterator[Web]:
     """`pairloop web`, started as `pairloop up` starts it, on the database that `settings` names."""
     import socket
 
@@ -144,47 +162,53 @@ def serving(tokens: list[str]) -> Iterator[Web]:
                     break
             except OSError:
                 time.sleep(0.05)
-        yield Web(port, tokens)
+        yield Web(port, tokens, process.pid, postgres)
     finally:
         process.terminate()
         process.wait(20)
 
 
 class Client:
-    """One person's connection, kept open."""
+    """One person's connection, kept open; as cheap as can be, because it runs on the cores that are measured."""
 
     def __init__(self, web: Web, token: str) -> None:
-        self.http = http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)
-        self.api = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        self.page = {
-            "Cookie": f"{COOKIE}={token}",
-            "HX-Request": "true",
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
+        self.web = web
+        self.api = f"Authorization: Bearer {token}\r\nContent-Type: application/json"
+        self.page = f"Cookie: {COOKIE}={token}\r\nHX-Request: true\r\nContent-Type: application/x-www-form-urlencoded"
         self.held = ""
+        self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    def send(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> str:
-        self.http.request(method, path, body, headers)
-        reply = self.http.getresponse()
-        text = reply.read().decode()
-        if reply.status != 200:
-            raise RuntimeError(f"{method} {path} was answered with {reply.status}: {text[:300]}")
+    async def send(self, method: str, path: str, body: str, headers: str) -> str:
+        if self.streams is None:
+            self.streams = await asyncio.open_connection("127.0.0.1", self.web.port)
+        reader, writer = self.streams
+        head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(f"{head}{body}".encode())
+        answered = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", answered)
+        text = (await reader.readexactly(int(length[1]) if length else 0)).decode()
+        if answered.split(b" ", 2)[1] != b"200":
+            raise RuntimeError(f"{method} {path} was answered with {answered!r} {text[:300]}")
         return text
 
+    def close(self) -> None:
+        if self.streams is not None:
+            self.streams[1].close()
 
-def by_api(client: Client) -> None:
+
+async def by_api(client: Client) -> None:
     """One label: claim, then answer."""
-    claimed = json.loads(client.send("POST", "/api/v1/projects/bench/assignments", None, client.api))
+    claimed = json.loads(await client.send("POST", "/api/v1/projects/bench/assignments", "", client.api))
     said = {"verdict": "preferred", "preferred": claimed["responses"][0]["id"], "strength": 2}
-    client.send("POST", f"/api/v1/assignments/{claimed['assignment']}/answer", json.dumps(said), client.api)
+    await client.send("POST", f"/api/v1/assignments/{claimed['assignment']}/answer", json.dumps(said), client.api)
 
 
-def by_page(client: Client) -> None:
+async def by_page(client: Client) -> None:
     """One label: the answer, whose reply carries the next pair."""
     if not client.held:
-        client.held = _assignment(client.send("GET", "/projects/bench/label", None, client.page))
+        client.held = _assignment(await client.send("GET", "/projects/bench/label", "", client.page))
     form = urlencode({"choice": "left-2", "seconds": "4.2", "rationale": ""})
-    client.held = _assignment(client.send("POST", f"/projects/bench/label/{client.held}", form, client.page))
+    client.held = _assignment(await client.send("POST", f"/projects/bench/label/{client.held}", form, client.page))
 
 
 def _assignment(html: str) -> str:
@@ -194,33 +218,44 @@ def _assignment(html: str) -> str:
     return found[1]
 
 
-def _crowd(web: Web, label: Callable[[Client], None]) -> list[tuple[float, float]]:
-    """When each label within the measured time ended, and how long it took, in seconds."""
-    took: list[tuple[float, float]] = []
-    lock = threading.Lock()
+def _crowd(web: Web, label: Callable[[Client], Awaitable[None]]) -> Measured:
+    """What all clients at once got done in the measured time."""
+    return asyncio.run(_label_together(web, label))
+
+
+async def _label_together(web: Web, label: Callable[[Client], Awaitable[None]]) -> Measured:
+    took: list[float] = []
     begun = time.perf_counter()
+    end = begun + WARM_UP + SECONDS
 
-    def work(token: str) -> None:
+    async def work(token: str) -> None:
         client = Client(web, token)
-        mine = []
-        while (start := time.perf_counter()) < begun + WARM_UP + SECONDS:
-            label(client)
-            if start > begun + WARM_UP:
-                mine.append((start, time.perf_counter() - start))
-        with lock:
-            took.extend(mine)
+        while (start := time.perf_counter()) < end:
+            await label(client)
+            if start > begun + WARM_UP and (ended := time.perf_counter()) < end:
+                took.append(ended - start)
+        client.close()
 
-    with ThreadPoolExecutor(len(web.tokens)) as threads:
-        list(threads.map(work, web.tokens))
-    return took
+    async def processor_time() -> dict[str, float]:
+        await asyncio.sleep(WARM_UP)
+        before = web.processor_seconds()
+        await asyncio.sleep(SECONDS)
+        return {name: seconds - before[name] for name, seconds in web.processor_seconds().items()}
+
+    crowd = asyncio.gather(*map(work, web.tokens))
+    used = await processor_time()
+    await crowd
+    return Measured(took, used)
 
 
-def _figures(way: str, took: list[tuple[float, float]]) -> Iterator[Figure]:
-    milliseconds = [1000 * seconds for _at, seconds in took]
-    cut = statistics.quantiles(milliseconds, n=100)
+def _figures(way: str, measured: Measured) -> Iterator[Figure]:
+    took = measured.seconds
+    cut = statistics.quantiles([1000 * seconds for seconds in took], n=100)
     rate = len(took) / SECONDS
     yield Figure(f"labels a second, {CLIENTS} clients, {way}", rate, "/s")
     yield Figure(f"… beside Label Studio's {PEER:g}", rate / PEER, "x", at_least=TIMES_THE_PEER)
     yield Figure(f"a label, {way}, p50", cut[49], "ms")
     yield Figure(f"a label, {way}, p95", cut[94], "ms", at_most=60)
     yield Figure(f"a label, {way}, p99", cut[98], "ms")
+    for name, seconds in measured.processor_seconds.items():
+        yield Figure(f"… processor time of {name} for it", 1000 * seconds / len(took), "ms")

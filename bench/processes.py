@@ -1,5 +1,6 @@
-"""What the processes of a running `pairloop up` weigh, read from Linux's /proc."""
+"""What processes weigh and how long they have worked, read from Linux's /proc."""
 
+import os
 from pathlib import Path
 
 PEAK = "VmHWM:"
@@ -9,6 +10,11 @@ PEAK = "VmHWM:"
 def peak_mb(parent: int, words: str) -> float:
     """Peak memory in MB of the heaviest descendant of `parent` whose command line has these words; 0 where none is."""
     return max((_peak(pid) for pid in descendants(parent) if words in _command(pid)), default=0.0)
+
+
+def processor_seconds(parent: int) -> float:
+    """How long the processor has worked for a process and all below it, what ended and was waited for included."""
+    return sum(_worked(pid) for pid in [parent, *descendants(parent)])
 
 
 def descendants(parent: int) -> list[int]:
@@ -24,6 +30,14 @@ def descendants(parent: int) -> list[int]:
     for pid in found:
         found += [child for child, its_parent in parents.items() if its_parent == pid]
     return found[1:]
+
+
+def _worked(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def _command(pid: int) -> str:

@@ -13,20 +13,54 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, Literal
 
-from fastapi import Depends, Request
-from sqlalchemy import ColumnElement, or_, select
-from sqlalchemy.orm import Session, joinedload
+from fastapi import Depends, Path, Request
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    LargeBinary,
+    Row,
+    ScalarSelect,
+    Select,
+    Text,
+    bindparam,
+    false,
+    or_,
+    select,
+)
+from sqlalchemy.orm import Session
 
 from app import languages
 from app.database import Transaction
 from app.errors import NotAllowed, NotFound, SignInNeeded
 from app.languages import _
-from app.models import ApiToken, LoginSession, Membership, Project, User, now
+from app.models import ApiToken, Assignment, LoginSession, Membership, Project, User, now
 
 COOKIE = "pairloop_session"
 SESSION_LASTS = timedelta(days=30)
+
+_PERSON = bindparam("person", type_=BigInteger)
+ROLES_HERE: ScalarSelect[list[str]] = (
+    select(Membership.roles)
+    .where(Membership.project_id == Project.id, Membership.user_id == _PERSON)
+    .correlate(Project)
+    .scalar_subquery()
+)
+"""A person's own roles in the project of a query, or NULL; the query is given them as `person`."""
+_PROJECT = select(Project, ROLES_HERE).where(Project.slug == bindparam("slug", type_=Text))
+_HELD = select(Assignment.project_id).where(
+    Assignment.id == bindparam("assignment", type_=BigInteger), Assignment.user_id == User.id
+)
+_WHERE: dict[str, ColumnElement[bool]] = {
+    "nowhere": false(),
+    "project": Project.slug == bindparam("slug", type_=Text),
+    "assignment": Project.id == _HELD.correlate(User).scalar_subquery(),
+}
+"""Which project a request is about: none, the one that it names, or that of a person's own assignment."""
+Where = Literal["nowhere", "project", "assignment"]
+Known = Row[ApiToken | LoginSession, User, Project | None, list[str] | None]
 
 
 def token_hash(token: str) -> bytes:
@@ -34,13 +68,13 @@ def token_hash(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def anyone() -> None:
+async def anyone() -> None:
     """The guard of public routes: says on purpose that everybody may."""
 
 
 def signed_in(request: Request, session: Transaction) -> User:
     """The active person behind the bearer token or the session cookie; raises SignInNeeded."""
-    person = signed_in_if_any(request, session)
+    person = getattr(request.state, "person", None) or signed_in_if_any(request, session)
     if person is None:
         raise SignInNeeded
     return person
@@ -48,34 +82,37 @@ def signed_in(request: Request, session: Transaction) -> User:
 
 def signed_in_if_any(request: Request, session: Session) -> User | None:
     """The same for public pages, which greet whom they know: None instead of an error."""
-    person = _by_bearer_token(request, session) or _by_cookie(request, session)
-    if person is not None and person.deactivated_at is not None:
-        person = None
+    known = _known(request, session, "nowhere", {})
+    return known[0] if known is not None else None
+
+
+def _known(
+    request: Request, session: Session, where: Where, named: dict[str, object]
+) -> tuple[User, Project | None, list[str] | None] | None:
+    """Who asks and, in the same query, the project that it is about with their own roles in it."""
+    found = _by_bearer_token(request, session, where, named) or _by_cookie(request, session, where, named)
+    known = None if found is None or found[1].deactivated_at is not None else (found[1], found[2], found[3])
     # Whatever this transaction changes, the audit log says that they did it.
-    session.info["person"] = person
-    if person is None:
-        return None
-    request.state.person = person
-    languages.speak(person.language)
-    return person
+    session.info["person"] = known and known[0]
+    if known is not None:
+        request.state.person = known[0]
+        languages.speak(known[0].language)
+    return known
 
 
-def _by_bearer_token(request: Request, session: Session) -> User | None:
+def _by_bearer_token(request: Request, session: Session, where: Where, named: dict[str, object]) -> Known | None:
     scheme, _space, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         return None
-    found = session.scalar(
-        select(ApiToken)
-        .options(joinedload(ApiToken.user))
-        .where(ApiToken.token_hash == token_hash(token.strip()), ApiToken.revoked_at.is_(None))
-    )
+    found = session.execute(_who(ApiToken, where), {**named, "token": token_hash(token.strip())}).first()
     if found is None:
         return None
+    known = found[0]
     # Once a minute is exact enough for people to see which token is still in use.
-    if found.last_used_at is None or now() - found.last_used_at > timedelta(minutes=1):
-        found.last_used_at = now()
-    request.state.api_token = found
-    return found.user
+    if known.last_used_at is None or now() - known.last_used_at > timedelta(minutes=1):
+        known.last_used_at = now()
+    request.state.api_token = known
+    return found
 
 
 def token_of(request: Request) -> ApiToken | None:
@@ -84,20 +121,31 @@ def token_of(request: Request) -> ApiToken | None:
     return found
 
 
-def _by_cookie(request: Request, session: Session) -> User | None:
+def _by_cookie(request: Request, session: Session, where: Where, named: dict[str, object]) -> Known | None:
     token = request.cookies.get(COOKIE)
     if not token:
         return None
-    found = session.scalar(
-        select(LoginSession)
-        .options(joinedload(LoginSession.user))
-        .where(LoginSession.token_hash == token_hash(token), LoginSession.expires_at > now())
-    )
+    asked = {**named, "token": token_hash(token), "moment": now()}
+    found = session.execute(_who(LoginSession, where), asked).first()
     if found is None:
         return None
-    if now() - found.last_seen_at > timedelta(minutes=5):
-        found.last_seen_at = now()
-    return found.user
+    known = found[0]
+    if now() - known.last_seen_at > timedelta(minutes=5):
+        known.last_seen_at = now()
+    return found
+
+
+@cache
+def _who(by: type[ApiToken] | type[LoginSession], where: Where) -> Select[Any, User, Project, list[str]]:
+    """The question of every request, built once for each way of asking it."""
+    roles = select(Membership.roles).where(Membership.project_id == Project.id, Membership.user_id == User.id)
+    works = ApiToken.revoked_at.is_(None) if by is ApiToken else LoginSession.expires_at > bindparam("moment")
+    return (
+        select(by, User, Project, roles.correlate(Project, User).scalar_subquery())
+        .join(User, User.id == by.user_id)
+        .outerjoin(Project, _WHERE[where])
+        .where(by.token_hash == bindparam("token", type_=LargeBinary), works)
+    )
 
 
 Person = Annotated[User, Depends(signed_in)]
@@ -142,29 +190,32 @@ def _roles(person: User, project: Project, own: list[str] | None) -> set[str]:
 
 def find_project(session: Session, person: User, slug: str, needed: str | None) -> Access:
     """Fetch and authorise in one call; `needed` None: anybody who may see it. Missing and hidden both say 404."""
-    mine = (Membership.project_id == Project.id) & (Membership.user_id == person.id)
-    # One query, because every request of the label page asks it.
-    found = session.execute(
-        select(Project, Membership.roles).outerjoin(Membership, mine).where(Project.slug == slug)
-    ).first()
+    found = session.execute(_PROJECT, {"slug": slug, "person": person.id}).first()
     if found is None:
-        raise NotFound(_("There is no project {slug!r} that you may see.").format(slug=slug))
-    return _checked(person, found.Project, _roles(person, found.Project, found.roles), needed)
+        raise _no_project(slug)
+    return allow(person, *found, needed)
 
 
 def may(session: Session, person: User, project: Project, needed: str | None) -> Access:
     """What a guard checks, for nouns that found the project another way (an assignment's, a run's)."""
-    return _checked(person, project, roles_in(session, person, project), needed)
+    own = session.scalar(select(ROLES_HERE).select_from(Project).where(Project.id == project.id), {"person": person.id})
+    return allow(person, project, own, needed)
 
 
-def _checked(person: User, project: Project, roles: set[str], needed: str | None) -> Access:
+def allow(person: User, project: Project, own: list[str] | None, needed: str | None) -> Access:
+    """What somebody may do in a project where `own` are their roles; NotFound where they may not even see it."""
+    roles = _roles(person, project, own)
     if not roles and project.restricted:
-        raise NotFound(_("There is no project {slug!r} that you may see.").format(slug=project.slug))
+        raise _no_project(project.slug)
     if needed is not None and needed not in roles:
         raise NotAllowed(
             _("This needs the role {needed} in this project. Ask an admin to give it to you.").format(needed=_(needed))
         )
     return Access(person, project, frozenset(roles))
+
+
+def _no_project(slug: str) -> NotFound:
+    return NotFound(_("There is no project {slug!r} that you may see.").format(slug=slug))
 
 
 def page_context(access: Access, section: str) -> dict[str, Any]:
@@ -184,17 +235,40 @@ def visible_projects(session: Session, person: User) -> list[Project]:
     return list(session.scalars(by_name.where(is_visible_to(person))))
 
 
-def _project_guard(needed: str | None) -> Callable[[str, User, Session], Access]:
-    def guard(slug: str, person: Person, session: Transaction) -> Access:
-        return find_project(session, person, slug, needed)
+GUARDS: set[Callable[..., object]] = {anyone, signed_in}
+"""Every route's dependencies contain one of these or of the project's (tests/test_routes.py walks them all)."""
 
+
+def _project_guard(needed: str | None) -> Callable[[str, Request, Session], Access]:
+    # It asks who it is itself: a guard of its own would be one more question, and one more way to a thread and back.
+    def guard(slug: str, request: Request, session: Transaction) -> Access:
+        known = _known(request, session, "project", {"slug": slug})
+        if known is None:
+            raise SignInNeeded
+        person, project, own = known
+        if project is None:
+            raise _no_project(slug)
+        return allow(person, project, own, needed)
+
+    GUARDS.add(guard)
     return guard
 
+
+def holder(id: Annotated[int, Path(ge=1, lt=2**63)], request: Request, session: Transaction) -> Access:
+    """The guard of routes about one's own assignment ({id}): somebody who annotates in its project."""
+    known = _known(request, session, "assignment", {"assignment": id})
+    if known is None:
+        raise SignInNeeded
+    person, project, own = known
+    if project is None:
+        raise NotFound(_("There is no such assignment, or it is not yours. Claim one first."))
+    return allow(person, project, own, "annotator")
+
+
+GUARDS.add(holder)
 
 MemberOf = Annotated[Access, Depends(_project_guard(None))]
 AnnotatorOf = Annotated[Access, Depends(_project_guard("annotator"))]
 AdminOf = Annotated[Access, Depends(_project_guard("admin"))]
 OperatorOf = Annotated[Access, Depends(_project_guard("operator"))]
-
-GUARDS: set[Callable[..., object]] = {anyone, signed_in}
-"""Every route's dependencies contain one of these (tests/test_routes.py walks them all)."""
+HolderOf = Annotated[Access, Depends(holder)]

@@ -2,22 +2,98 @@
 
 import math
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app.accounts.access import Access
 from app.errors import Conflict, Gone, NotFound
 from app.labeling import leases, rounds
 from app.labeling.meaning import Spoken, columns_of
+from app.labeling.room import PERSON, PROJECT, asker
 from app.languages import _
 from app.live_head import heads
-from app.models import DECISIVE, Answer, Assignment, Comparison, GuidelineVersion, Snapshot, now
+from app.models import DECISIVE, Answer, Assignment, Base, Comparison, GuidelineVersion, Snapshot, now
 from app.models import SnapshotAnswer as Held
 from app.runs import due
 
 __all__ = ["Spoken", "correct", "held_by", "own", "record", "undo"]
 
 LONGEST_SECONDS = 86_400.0
+
+# The statements of every answer, built once. They change tables and not classes, because SQLAlchemy makes an INSERT or
+# UPDATE of a class anew each time.
+_ANSWERS, _ASSIGNMENTS, _COMPARISONS = (
+    Base.metadata.tables[name] for name in ("answers", "assignments", "comparisons")
+)
+_ASSIGNMENT, _COMPARISON = bindparam("assignment", type_=BigInteger), bindparam("comparison", type_=BigInteger)
+_OWN = (Assignment.id == _ASSIGNMENT, Assignment.user_id == PERSON)
+_HELD = (
+    select(Assignment, Comparison, Answer)
+    .join(Comparison, Comparison.id == Assignment.comparison_id)
+    .outerjoin(Answer, and_(Answer.comparison_id == Comparison.id, Answer.user_id == PERSON))
+    .where(*_OWN, Assignment.project_id == PROJECT)
+    .with_for_update(key_share=True, of=Comparison)
+    .execution_options(populate_existing=True)
+)
+_SAID = (
+    *("project_id", "comparison_id", "assignment_id", "user_id", "verdict", "preferred", "strength", "skip_reason"),
+    *("flags", "criteria", "rationale", "seconds_client", "seconds_server", "source", "simulated", "adjudicates"),
+    "measures",
+)
+_VERSION = select(func.max(GuidelineVersion.version)).where(GuidelineVersion.project_id == PROJECT).scalar_subquery()
+_ANSWERED = (
+    update(_ASSIGNMENTS)
+    .where(_ASSIGNMENTS.c.id == _ASSIGNMENT, _ASSIGNMENTS.c.user_id == PERSON)
+    .values(status="answered")
+)
+_SAY = select(Answer).from_statement(
+    insert(_ANSWERS)
+    .values({name: bindparam(f"said_{name}") for name in _SAID} | {"guideline_version": _VERSION, "revision": 1})
+    .add_cte(_ANSWERED.cte("answered"))
+    .returning(_ANSWERS)
+)
+_COUNTED = (
+    select(
+        _COMPARISON.label("comparison"),
+        func.count().filter(Answer.verdict.in_(DECISIVE)).label("decisive"),
+        func.count().label("all"),
+    )
+    .where(Answer.comparison_id == _COMPARISON)
+    .subquery("said")
+)
+_ENOUGH = case(
+    (Comparison.asks_id.is_not(None), _COUNTED.c.all > 0),
+    else_=or_(
+        _COUNTED.c.decisive >= bindparam("overlap", type_=Integer),
+        and_(Comparison.status == "complete", _COUNTED.c.decisive >= Comparison.counted),
+    ),
+)
+_STAYS = or_(
+    Comparison.status == "withdrawn", Comparison.purpose == "gold", Comparison.source.in_(("chat", "feedback"))
+)
+_SETTLE = (
+    update(_COMPARISONS)
+    .where(_COMPARISONS.c.id == _COUNTED.c.comparison)
+    .values(
+        counted=_COUNTED.c.decisive,
+        status=case((_STAYS, Comparison.status), (_ENOUGH, "complete"), else_="waiting"),
+    )
+    .returning(_COMPARISONS.c.counted, _COMPARISONS.c.status)
+)
 
 
 def record(
@@ -29,41 +105,40 @@ def record(
     free, else Gone. One that `adjudicates` among the answers of others needs no place.
     """
     leases.one_at_a_time(session, access)
-    assignment = _own(session, access, assignment_id)
-    comparison = leases.lock(session, assignment.comparison_id)
+    # One's own assignment and answer change in one's own turn alone, so waiting for the row makes them no older.
+    held = session.execute(_HELD, {**asker(access), "assignment": assignment_id}).first()
+    if held is None:
+        raise _not_theirs()
+    assignment, comparison, known = held
     meant = columns_of(access, assignment, spoken)
-    known = session.scalar(
-        select(Answer).where(Answer.comparison_id == comparison.id, Answer.user_id == access.person.id)
-    )
     if known is not None:
         if any(getattr(known, name) != value for name, value in meant.items()):
             raise Conflict(
                 _("You answered this comparison already, and differently. Undo or edit that answer instead.")
             )
+        set_committed_value(known, "assignment", assignment)
         return known
     if comparison.status == "withdrawn":
         raise Gone(_("This comparison was withdrawn, because a newer model writes the pairs now. Take the next one."))
     if not (adjudicates or leases.is_live(assignment) or leases.has_room(session, comparison, access)):
         raise Gone
-    answer = Answer(
-        project_id=access.project.id,
-        comparison_id=comparison.id,
-        assignment_id=assignment.id,
-        user_id=access.person.id,
-        seconds_client=_plausible(spoken.seconds),
-        seconds_server=(now() - assignment.claimed_at).total_seconds(),
-        guideline_version=session.scalar(
-            select(func.max(GuidelineVersion.version)).where(GuidelineVersion.project_id == access.project.id)
-        ),
-        source=spoken.source,
-        simulated=access.person.kind == "simulated",
-        adjudicates=adjudicates,
-        measures=comparison.measures,
+    said = {
+        "project_id": access.project.id,
+        "comparison_id": comparison.id,
+        "assignment_id": assignment.id,
+        "user_id": access.person.id,
+        "seconds_client": _plausible(spoken.seconds),
+        "seconds_server": (now() - assignment.claimed_at).total_seconds(),
+        "source": spoken.source,
+        "simulated": access.person.kind == "simulated",
+        "adjudicates": adjudicates,
+        "measures": comparison.measures,
         **meant,
-    )
-    session.add(answer)
-    assignment.status = "answered"
-    session.flush()
+    }
+    new = {f"said_{name}": value for name, value in said.items()}
+    answer = session.scalars(_SAY, {**asker(access), "assignment": assignment.id, **new}).one()
+    set_committed_value(assignment, "status", "answered")
+    set_committed_value(answer, "assignment", assignment)
     _settle(session, access, comparison)
     if comparison.purpose == "gold":
         rounds.count(session, access)
@@ -146,8 +221,12 @@ def _own(session: Session, access: Access, assignment_id: int) -> Assignment:
     assignment = session.get(Assignment, assignment_id, populate_existing=True)
     mine = assignment is not None and assignment.user_id == access.person.id
     if assignment is None or not mine or assignment.project_id != access.project.id:
-        raise NotFound(_("There is no such assignment in this project, or it is not yours. Claim one first."))
+        raise _not_theirs()
     return assignment
+
+
+def _not_theirs() -> NotFound:
+    return NotFound(_("There is no such assignment in this project, or it is not yours. Claim one first."))
 
 
 def held_by() -> ColumnElement[bool]:
@@ -176,18 +255,11 @@ def _settle(session: Session, access: Access, comparison: Comparison) -> None:
     comparison waits for everybody, and one's own pair asked again is done with one answer, whatever it says. What was
     complete when fewer answers were asked stays so until one of them is gone.
     """
-    before = comparison.counted
-    answered = Answer.comparison_id == comparison.id
-    comparison.counted = session.scalar(select(func.count()).where(answered, Answer.verdict.in_(DECISIVE))) or 0
-    if comparison.asks_id is not None:
-        enough = bool(session.scalar(select(exists().where(answered))))
-    else:
-        enough = comparison.counted >= access.project.labels_per_comparison
-        enough = enough or (comparison.status == "complete" and comparison.counted >= before)
-    settled = comparison.status == "withdrawn" or comparison.purpose == "gold"
-    if not settled and comparison.source not in ("chat", "feedback"):
-        comparison.status = "complete" if enough else "waiting"
     session.flush()
+    asked = {"comparison": comparison.id, "overlap": access.project.labels_per_comparison}
+    counted, status = session.connection().execute(_SETTLE, asked).one()
+    set_committed_value(comparison, "counted", counted)
+    set_committed_value(comparison, "status", status)
 
 
 def _plausible(seconds: float | None) -> float | None:

@@ -118,8 +118,9 @@ def _others_have_it(session: Session, access: Access) -> Nothing | None:
         Comparison.status == "waiting",
         ORDINARY,
     )
-    unanswered = waiting.where(room.is_unanswered(access))
-    if session.scalar(select(unanswered.where(room.is_within_abilities(access)).exists())):
+    unanswered = waiting.where(room.IS_UNANSWERED).params(person=access.person.id)
+    mine = unanswered.where(room.IS_WITHIN_ABILITIES).params(abilities=access.person.abilities)
+    if session.scalar(select(mine.exists())):
         return Nothing(
             "held",
             _("Others are looking at the last pairs"),

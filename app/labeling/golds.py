@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.accounts.access import Access
 from app.errors import Conflict
-from app.labeling.room import is_within_abilities
+from app.labeling import room
 from app.languages import _
 from app.models import Answer, Comparison, Project
 
@@ -64,7 +64,8 @@ def count(session: Session, project: Project) -> int:
 
 def unseen_by(access: Access) -> Select[Comparison]:
     """The gold comparisons that this person may judge and whose two responses they never met."""
-    return select(Comparison).where(*_live(access.project.id), is_within_abilities(access), ~_met(access))
+    found = select(Comparison).where(*_live(access.project.id), room.IS_WITHIN_ABILITIES, ~_met(access))
+    return found.params(abilities=access.person.abilities)
 
 
 def enough_for(session: Session, access: Access, wanted: int) -> bool:

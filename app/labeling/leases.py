@@ -11,22 +11,74 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, DateTime, Text, bindparam, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
-from app.accounts.access import Access, may
+from app.accounts.access import ROLES_HERE, Access, allow
 from app.errors import Conflict, Gone, NotFound
 from app.labeling import pauses, rounds, slips
-from app.labeling.room import first_with_room, has_place
+from app.labeling.room import HAS_PLACE, PERSON, PROJECT, asker, first_with_room
 from app.languages import _
-from app.models import Assignment, Comparison, Project, Prompt, Response, User, now
+from app.models import Assignment, Base, Comparison, Project, Prompt, Response, User, now
 from app.runs import due
 
 LEASE = timedelta(minutes=15)
 """How long a lease lasts after the last sign of life."""
 PAUSES = (0.0, 0.0, 0.0, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 """Seconds before each look for a comparison, while all that has room is locked by others."""
+
+# The statements of every claim and every answer, built once.
+_TURN = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("turn", type_=Text), 0)))
+_MINE = (Assignment.project_id == PROJECT, Assignment.user_id == PERSON)
+_LAST = select(Assignment.id).where(*_MINE).order_by(Assignment.claimed_at.desc()).limit(1).scalar_subquery()
+_HELD_AND_LAST = (
+    select(Assignment, Assignment.id == _LAST)
+    .where(*_MINE, or_(Assignment.status == "leased", Assignment.id == _LAST))
+    .execution_options(populate_existing=True)
+)
+_COMPARISON = bindparam("comparison", type_=BigInteger)
+_HAS_PLACE = select(HAS_PLACE).where(Comparison.id == _COMPARISON)
+_NEW = {
+    "project_id": PROJECT,
+    "comparison_id": Comparison.id,
+    "user_id": PERSON,
+    "shown_left": bindparam("left", type_=Text),
+    "status": literal("leased"),
+    "leased_until": bindparam("until", type_=DateTime(timezone=True)),
+    "claimed_at": bindparam("moment", type_=DateTime(timezone=True)),
+}
+# Into the table and not the class, because SQLAlchemy makes an INSERT of a class anew each time.
+_ASSIGNMENTS = Base.metadata.tables["assignments"]
+_INSERT = insert(_ASSIGNMENTS).from_select(
+    list(_NEW),
+    select(*_NEW.values()).where(Comparison.id == _COMPARISON, HAS_PLACE),
+)
+_LEASE = (
+    select(Assignment)
+    .from_statement(
+        # The side is drawn by lot once: who let it go and gets it again finds both responses where they were.
+        _INSERT.on_conflict_do_update(
+            index_elements=["comparison_id", "user_id"],
+            set_={name: _INSERT.excluded[name] for name in ("status", "leased_until", "claimed_at")},
+        ).returning(_ASSIGNMENTS)
+    )
+    .execution_options(populate_existing=True)
+)
+_FOUND = (
+    select(Assignment, Project, ROLES_HERE)
+    .join(Project, Project.id == Assignment.project_id)
+    .where(Assignment.id == bindparam("assignment", type_=BigInteger), Assignment.user_id == PERSON)
+)
+_A, _B = aliased(Response), aliased(Response)
+_PAIR = (
+    select(Prompt.messages, _A.id, _A.text, _B.id, _B.text)
+    .select_from(Comparison)
+    .join(Prompt, Prompt.id == Comparison.prompt_id)
+    .join(_A, _A.id == Comparison.response_a_id)
+    .join(_B, _B.id == Comparison.response_b_id)
+    .where(Comparison.id == _COMPARISON)
+)
 
 
 @dataclass(frozen=True)
@@ -55,13 +107,14 @@ def claim(session: Session, access: Access) -> Assignment | None:
     if is_stopped(session, access):
         return None
     one_at_a_time(session, access)
-    held = _held(session, access)
+    held, last = _held_and_last(session, access)
     if held is not None:
         if held.leased_until > now() and held.comparison.status == "waiting":
-            return _extend(held)
+            held.leased_until = now() + LEASE
+            return held
         held.status = "expired"
         session.flush()
-    let_go = slips.let_go(session, access)
+    let_go = last if last is not None and last.status in ("released", "expired") else None
     if let_go is not None and let_go.comparison.measures and let_go.comparison.status == "waiting":
         return _lease(session, access, let_go.comparison)
     return _practice(session, access) or _next(session, access, may_slip=let_go is None)
@@ -104,17 +157,26 @@ def _next(session: Session, access: Access, *, may_slip: bool) -> Assignment | N
             if first_with_room(session, access, lock=False) is None:
                 due.stock_may_be_low(session, access.project)
                 return None
-        # The look that found it may be older than the lock; this one is not.
-        elif has_room(session, comparison, access):
+        else:
             slipped = slips.draw(session, access) if may_slip else None
-            return _lease(session, access, *(slipped or (comparison,)))
+            leased = _lease(session, access, *(slipped or (comparison,)))
+            if leased is not None:
+                return leased
     return None
 
 
 def one_at_a_time(session: Session, access: Access) -> None:
     """Let this person's requests in this project go one after the other until the transaction ends (two tabs)."""
-    key = f"labeling:{access.project.id}:{access.person.id}"
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+    session.execute(_TURN, {"turn": f"labeling:{access.project.id}:{access.person.id}"})
+
+
+def _held_and_last(session: Session, access: Access) -> tuple[Assignment | None, Assignment | None]:
+    """The lease that this person holds, lapsed or not, and what they looked at last; often the same."""
+    held = last = None
+    for assignment, is_last in session.execute(_HELD_AND_LAST, asker(access)):
+        held = assignment if assignment.status == "leased" else held
+        last = assignment if is_last else last
+    return held, last
 
 
 def _held(session: Session, access: Access) -> Assignment | None:
@@ -129,7 +191,7 @@ def _held(session: Session, access: Access) -> Assignment | None:
 
 def has_room(session: Session, comparison: Comparison, access: Access) -> bool:
     """Whether one more answer of this person fits; certain only while the comparison's row is locked."""
-    return bool(session.scalar(select(has_place(access)).where(Comparison.id == comparison.id)))
+    return bool(session.scalar(_HAS_PLACE, {**asker(access), "comparison": comparison.id}))
 
 
 def lock(session: Session, comparison_id: int) -> Comparison:
@@ -169,25 +231,23 @@ def assign(
     ).one()
 
 
-def _lease(session: Session, access: Access, comparison: Comparison, shown_left: str | None = None) -> Assignment:
-    moment = now()
-    return assign(
-        session, access, comparison, shown_left, status="leased", leased_until=moment + LEASE, claimed_at=moment
-    )
+def _lease(session: Session, access: Access, comparison: Comparison, left: str | None = None) -> Assignment | None:
+    """Lease a comparison whose row is locked, or that is this person's alone; None where it has no room any more.
 
-
-def _extend(assignment: Assignment) -> Assignment:
-    assignment.leased_until = now() + LEASE
-    return assignment
+    The look that found it may be older than the lock; this one is not.
+    """
+    asked = asker(access)
+    new = {"comparison": comparison.id, "left": left or secrets.choice("ab"), "until": asked["moment"] + LEASE}
+    return session.scalars(_LEASE, {**asked, **new}).one_or_none()
 
 
 def find(session: Session, person: User, assignment_id: int) -> tuple[Access, Assignment]:
     """A person's own assignment and what they may do in its project; anybody else's says NotFound."""
-    assignment = session.get(Assignment, assignment_id)
-    if assignment is None or assignment.user_id != person.id:
+    found = session.execute(_FOUND, {"assignment": assignment_id, "person": person.id}).first()
+    if found is None:
         raise NotFound(_("There is no such assignment, or it is not yours. Claim one first."))
-    project = session.get_one(Project, assignment.project_id)
-    return may(session, person, project, "annotator"), assignment
+    assignment, project, own = found
+    return allow(person, project, own, "annotator"), assignment
 
 
 def heartbeat(session: Session, access: Access, assignment: Assignment) -> Assignment:
@@ -218,7 +278,8 @@ def reopen(session: Session, access: Access, assignment: Assignment) -> Assignme
             # The index that allows one lease per person must see this before the new one.
             session.flush()
         assignment.status = "leased"
-    return _extend(assignment)
+    assignment.leased_until = now() + LEASE
+    return assignment
 
 
 def is_live(assignment: Assignment) -> bool:
@@ -236,15 +297,7 @@ def release(session: Session, access: Access, assignment: Assignment) -> None:
 
 def pair_of(session: Session, comparison_id: int, shown_left: str) -> Pair:
     """What a comparison shows, in one query and without anything that tells who wrote it."""
-    a, b = aliased(Response), aliased(Response)
-    messages, *ids_and_texts = session.execute(
-        select(Prompt.messages, a.id, a.text, b.id, b.text)
-        .select_from(Comparison)
-        .join(Prompt, Prompt.id == Comparison.prompt_id)
-        .join(a, a.id == Comparison.response_a_id)
-        .join(b, b.id == Comparison.response_b_id)
-        .where(Comparison.id == comparison_id)
-    ).one()
+    messages, *ids_and_texts = session.execute(_PAIR, {"comparison": comparison_id}).one()
     sides = [Shown(*ids_and_texts[:2]), Shown(*ids_and_texts[2:])]
     left, right = sides if shown_left == "a" else reversed(sides)
     return Pair(messages, left, right)

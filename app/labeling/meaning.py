@@ -51,12 +51,12 @@ def columns_of(access: Access, assignment: Assignment | None, spoken: Spoken) ->
     }
 
 
-def handles(assignment: Assignment) -> tuple[str, str]:
+def handles(assignment_id: int) -> tuple[str, str]:
     """The names of the left and the right response in an assignment.
 
     Their own ids would tell how old they are, and so which comparisons only slip in.
     """
-    return f"{assignment.id}-1", f"{assignment.id}-2"
+    return f"{assignment_id}-1", f"{assignment_id}-2"
 
 
 def _names(assignment: Assignment | None) -> dict[str, str]:
@@ -65,7 +65,7 @@ def _names(assignment: Assignment | None) -> dict[str, str]:
     sides = {"left": left, "right": "b" if left == "a" else "a"}
     if assignment is None:
         return sides
-    return sides | dict(zip(handles(assignment), sides.values(), strict=True))
+    return sides | dict(zip(handles(assignment.id), sides.values(), strict=True))
 
 
 def _preferred(spoken: Spoken, names: dict[str, str]) -> str | None:

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.accounts.access import AnnotatorOf, Person
+from app.accounts.access import AnnotatorOf, HolderOf, Person
 from app.database import Transaction
-from app.labeling import answers, leases, readings
+from app.labeling import answers, history, leases, readings
 from app.labeling.label_page import pages
 from app.labeling.meaning import handles
-from app.models import Answer, Assignment
+from app.models import Answer
 
 __all__ = ["api", "pages"]
 
@@ -46,18 +46,17 @@ def claim(session: Transaction, access: AnnotatorOf) -> Any:
         "prompt": pair.messages,
         "responses": [
             {"id": handle, "text": shown.text}
-            for handle, shown in zip(handles(assignment), (pair.left, pair.right), strict=True)
+            for handle, shown in zip(handles(assignment.id), (pair.left, pair.right), strict=True)
         ],
         "expires_at": assignment.leased_until,
     }
 
 
 @api.post("/assignments/{id}/answer")
-def answer(session: Transaction, person: Person, id: Id, said: Said) -> dict[str, Any]:
+def answer(session: Transaction, access: HolderOf, id: Id, said: Said) -> dict[str, Any]:
     """Keep the answer; the same again gives the same, another one is a conflict."""
-    access, assignment = leases.find(session, person, id)
     spoken = answers.Spoken(**said.model_dump(), source="api")
-    return _stored(answers.record(session, access, id, spoken), assignment)
+    return _stored(id, answers.record(session, access, id, spoken))
 
 
 @api.delete("/assignments/{id}/answer", status_code=204)
@@ -86,12 +85,13 @@ def read_guidelines(session: Transaction, access: AnnotatorOf, version: Id) -> N
     readings.confirm(session, access, version)
 
 
-def _stored(answer: Answer, assignment: Assignment) -> dict[str, Any]:
-    left, right = handles(assignment)
-    ids = {assignment.shown_left: left, "b" if assignment.shown_left == "a" else "a": right}
+def _stored(assignment_id: int, answer: Answer) -> dict[str, Any]:
+    left, right = handles(assignment_id)
+    shown = history.shown_left(answer)
+    ids = {shown: left, "b" if shown == "a" else "a": right}
     return {
         "id": str(answer.id),
-        "assignment": str(assignment.id),
+        "assignment": str(assignment_id),
         "verdict": answer.verdict,
         "preferred": ids[answer.preferred] if answer.preferred else None,
         "strength": answer.strength,

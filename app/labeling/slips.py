@@ -23,17 +23,6 @@ LOOK = 200
 """So many of the answers before that are looked at; a pair that is older does not come again."""
 
 
-def let_go(session: Session, access: Access) -> Assignment | None:
-    """What this person looked at last, where they let it go unanswered."""
-    last = session.scalar(
-        select(Assignment)
-        .where(Assignment.project_id == access.project.id, Assignment.user_id == access.person.id)
-        .order_by(Assignment.claimed_at.desc())
-        .limit(1)
-    )
-    return last if last is not None and last.status in ("released", "expired") else None
-
-
 def draw(session: Session, access: Access) -> tuple[Comparison, str | None] | None:
     """What comes instead of the next pair, by lot, and which response stands on the left where that is not open."""
     policy = Labeling.from_json(access.project.labeling)

@@ -45,7 +45,7 @@ def test_a_side_is_stored_as_the_response_that_stood_there(session: Session, sho
 
 def test_a_response_may_be_named_by_its_id(session: Session) -> None:
     alice, assignment = desk(session)
-    b = handles(assignment)[assignment.shown_left == "a"]
+    b = handles(assignment.id)[assignment.shown_left == "a"]
     assert answers.record(session, alice, assignment.id, Spoken("preferred", b, 1)).preferred == "b"
 
 
