@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from anyio import CancelScope
 from fastapi import Depends
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session
@@ -47,7 +48,8 @@ async def get_session() -> AsyncIterator[Session]:
         yield session
         await run_in_threadpool(session.commit)
     except BaseException:
-        await run_in_threadpool(session.close)
+        with CancelScope(shield=True):  # a request that is cut off gives its connection back too
+            await run_in_threadpool(session.close)
         raise
 
 
