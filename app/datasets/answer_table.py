@@ -134,7 +134,8 @@ def write(
         writer(directory / "rationales.parquet", RATIONALES) as rationales,
     ):
 
-        def put(read: pa.RecordBatch) -> int:
+        def put(chunk: bytes) -> int:
+            read = copied.batch(chunk, READ)
             counts.add(read)
             answers.write_batch(_batch(read).replace_schema_metadata(mark), row_group_size=ROWS)
             said = read.select(RATIONALES.names).filter(pc.not_equal(read["rationale"], ""))
@@ -142,9 +143,8 @@ def write(
                 rationales.write_batch(said, row_group_size=ROWS)
             return len(counts.held)
 
-        # Postgres makes the next chunk meanwhile, other threads read the last two as columns, one writes.
-        chunks = copied.chunks(session.connection(), query, ROWS)
-        for done in in_order(put, in_order(lambda chunk: copied.batch(chunk, READ), chunks, 2), 1):
+        # Postgres makes the next chunk meanwhile.
+        for done in in_order(put, copied.chunks(session.connection(), query, ROWS), 1):
             report(done)
     return counts
 

@@ -1,9 +1,7 @@
 """Reading ahead: the next rows of a file are read and looked at while Postgres stores the last ones."""
 
-import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -14,7 +12,6 @@ BATCH = 5000
 """Rows of a file that are brought in, or told as wrong, in one transaction."""
 BATCH_BYTES = 16 * 1024**2
 """Where its rows have more than so many bytes, a batch is shorter: two of them are in memory at once."""
-TURN = 0.0005  # s
 
 
 class Batch(NamedTuple):
@@ -34,7 +31,7 @@ def batches(
         batch = list(_some(rows))
         return Batch(batch, list(looked_at(batch)), source.share())
 
-    with ThreadPoolExecutor(1) as beside, _frequent_turns():
+    with ThreadPoolExecutor(1) as beside:
         under_way = beside.submit(read)
         while (batch := under_way.result()).rows:
             under_way = beside.submit(read)
@@ -48,14 +45,3 @@ def _some(rows: Iterator[Entry]) -> Iterator[Entry]:
         size += entry.size or len(entry.raw)
         if size > BATCH_BYTES:
             return
-
-
-@contextmanager
-def _frequent_turns() -> Iterator[None]:
-    """Whoever waited for a reply of Postgres goes on soon, not after Python's usual turn of 5 ms for the other."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(TURN)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(usual)

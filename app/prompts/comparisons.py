@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, any_, literal, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts import audit
@@ -131,14 +130,9 @@ def known_keys(session: Session, project: Project, hashes: set[str]) -> set[tupl
         .join(Comparison, Comparison.prompt_id == Prompt.id)
         .join(a, a.id == Comparison.response_a_id)
         .join(b, b.id == Comparison.response_b_id)
-        .where(Prompt.project_id == project.id, _one_of(hashes))
+        .where(Prompt.project_id == project.id, Prompt.hash.in_(hashes))
     )
     return {(hash, frozenset((one.strip(), other.strip()))) for hash, one, other in session.execute(query)}
-
-
-def _one_of(hashes: Iterable[str]) -> ColumnElement[bool]:
-    """As one list, because thousands of values by themselves take the driver longer than Postgres."""
-    return Prompt.hash == any_(literal(list(hashes), ARRAY(Text)))
 
 
 def _store(session: Session, project: Project, brought: list[Brought], run_id: int | None) -> None:
@@ -150,7 +144,7 @@ def _store(session: Session, project: Project, brought: list[Brought], run_id: i
             prompts[one.hash] = line({**told, **one.labels})
     insert_prompts(session, project.id, run_id, prompts, sampled=False)
     found = select(Prompt.hash, Prompt.id, Prompt.needs)
-    found = found.where(Prompt.project_id == project.id, _one_of(prompts))
+    found = found.where(Prompt.project_id == project.id, Prompt.hash.in_(prompts))
     known = {hash: (id, needs) for hash, id, needs in session.execute(found)}
     responses = take_ids(session, "responses", 2 * len(brought))
     texts = (
