@@ -54,14 +54,18 @@ def of(session: Session, project: Project) -> Story:
     """The story as far as the project has come."""
     policy = checkpoints.promoted(session, project.id, "policy")
     choice = choice_of(session, project, policy)
-    update = session.scalar(
-        select(Run)
-        .where(Run.project_id == project.id, Run.kind == "ppo", Run.status == "succeeded")
-        .order_by(Run.id.desc())
-        .limit(1)
-    )
+    update = _update_of(session, project, policy)
     reward = checkpoints.promoted(session, project.id, "reward")
     return Story(choice, reward, update, _new_answer(session, policy, choice, update))
+
+
+def _update_of(session: Session, project: Project, policy: Checkpoint | None) -> Run | None:
+    """The PPO run that made the policy in use; without one the newest, whatever its gate said."""
+    made_by = session.get(Run, policy.run_id) if policy is not None else None
+    if made_by is not None and made_by.kind == "ppo":
+        return made_by
+    ended = select(Run).where(Run.project_id == project.id, Run.kind == "ppo", Run.status == "succeeded")
+    return session.scalar(ended.order_by(Run.id.desc()).limit(1))
 
 
 def choice_of(session: Session, project: Project, policy: Checkpoint | None) -> Choice | None:

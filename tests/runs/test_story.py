@@ -77,6 +77,18 @@ def test_the_policy_s_own_answer_to_the_same_question_comes_before_any_other(
     assert told.answer == story.NewAnswer("One?", "A row of bushes.", "A wall of leaves.", same=True)
 
 
+def test_the_update_is_the_one_that_made_the_policy_in_use(session: Session, project: Project) -> None:
+    policy = make_checkpoint(session, project, "policy", "promoted")
+    made_by = session.get_one(Run, policy.run_id)
+    later = Run(project_id=project.id, kind="ppo", status="succeeded")  # its gate said no
+    session.add(later)
+    session.flush()
+    made_by.kind = "ppo"
+    assert story.of(session, project).update is made_by
+    made_by.kind = "dpo"
+    assert story.of(session, project).update is later
+
+
 def test_a_pair_that_somebody_may_still_be_asked_about_is_not_shown(
     session: Session, project: Project, alice: User
 ) -> None:
