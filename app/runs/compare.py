@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.checkpoints import figures
 from app.errors import BadInput
 from app.languages import _
 from app.models import Project, Run
@@ -62,7 +63,7 @@ def of(session: Session, compared: Sequence[Run]) -> Compared:
         runs=list(compared),
         phases=[(phase, *_parted(found)) for phase, found in overlays if found],
         settings=_rows([_settings(run) for run in compared]),
-        figures=_rows([run.result.get("metrics", {}) for run in compared]),
+        figures=_figures([run.result.get("metrics", {}) for run in compared]),
     )
 
 
@@ -85,6 +86,12 @@ def _settings(run: Run) -> dict[str, Any]:
         "code": run.facts.get("code"),
         "machine": machine.get("name"),
     }
+
+
+def _figures(columns: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """One row for every figure, in the words and the order of a model's page."""
+    names = {name: name for column in columns for name in column}
+    return [Row(words, [column.get(name) for column in columns]) for words, name in figures.named(names)]
 
 
 def _rows(columns: Sequence[Mapping[str, Any]]) -> list[Row]:
