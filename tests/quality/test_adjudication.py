@@ -58,6 +58,15 @@ def test_the_queue_shows_both_sides_newest_first_and_only_what_has_all_its_answe
     assert "B slightly better" in shown
 
 
+def test_operators_get_to_what_the_reward_model_says_of_the_two(
+    client: TestClient, session: Session, project: Project, split: Comparison, bob: User
+) -> None:
+    inspector = f"/projects/garden/checkpoints/inspector?comparison={split.id}"
+    assert inspector not in browse_as(client, session, bob).get(address(split)).text
+    both = make_person(session, "both", "admin", "operator")
+    assert inspector in browse_as(client, session, both).get(address(split)).text
+
+
 def test_an_admins_answer_decides_and_changes_nobody_elses(
     client: TestClient, session: Session, project: Project, split: Comparison, bob: User
 ) -> None:

@@ -185,6 +185,7 @@ def test_runs_are_compared_by_curves_and_by_what_was_set_differently(
     different = text.split("What was set differently")[1].split("<details")[0]
     assert "learning rate" in different
     assert "rank" not in different
+    assert "KL to the base model, nats" in text.split("What came of them")[1]
 
 
 def test_what_cannot_be_compared_is_said(
