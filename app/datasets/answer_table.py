@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import BigInteger, Select, func, select
 from sqlalchemy.orm import Session, aliased
 
-from app.datasets import copied, rules
+from app.datasets import chat_texts, copied, rules
 from app.datasets.beside import in_order
 from app.datasets.filters import Filters
 from app.datasets.pseudonyms import pseudonym
@@ -64,6 +64,7 @@ SCHEMA = pa.schema(
     ]
 )
 RATIONALES = pa.schema([("answer", pa.string()), ("rationale", pa.string())])
+CHATS = pa.schema([SCHEMA.field(name) for name in ("answer", *chat_texts.TEXTS)])
 READ = pa.schema(
     [
         *(item.with_type(pa.int64()) if item.name == "annotator" else item for item in SCHEMA),
@@ -120,7 +121,7 @@ def _counted(column: pa.Array) -> dict[Any, int]:
 def write(
     session: Session, project: Project, filters: Filters, directory: Path, report: Callable[[int], None]
 ) -> Counts:
-    """Write answers.parquet and rationales.parquet in the order of the answers' ids, in constant memory.
+    """Write the three tables of a snapshot in the order of the answers' ids, in constant memory.
 
     The answers are locked against undoing (not against correcting) until the transaction ends. `report` is told how
     many were written; what it raises ends the writing.
@@ -132,12 +133,16 @@ def write(
     with (
         writer(directory / "answers.parquet", SCHEMA.with_metadata(mark)) as answers,
         writer(directory / "rationales.parquet", RATIONALES) as rationales,
+        writer(directory / "chats.parquet", CHATS) as chats,
     ):
 
         def put(chunk: bytes) -> int:
             read = copied.batch(chunk, READ)
             counts.add(read)
-            answers.write_batch(_batch(read).replace_schema_metadata(mark), row_group_size=ROWS)
+            rows, texts = chat_texts.apart(_batch(read))
+            answers.write_batch(rows.replace_schema_metadata(mark), row_group_size=ROWS)
+            if texts.num_rows:
+                chats.write_batch(texts, row_group_size=ROWS)
             said = read.select(RATIONALES.names).filter(pc.not_equal(read["rationale"], ""))
             if said.num_rows:
                 rationales.write_batch(said, row_group_size=ROWS)

@@ -4,9 +4,10 @@ A snapshot is the directory `snapshots/<sha256>/` of the artefact store:
 
 - `answers.parquet`: one row per answer (answer_table.SCHEMA); people are pseudonyms
 - `rationales.parquet`: the answers' rationales, a file of their own because erasure may remove it
+- `chats.parquet`: what was said in chats (chat_texts), likewise; only where some of the answers come from chats
 - `manifest.json`: `{"files": {name: {"sha256", "bytes"}}, "kind": "snapshot", "table": version}`
 - `card.json`: what was asked for, counted and left out; not part of the hash, because it says when that was. Where
-  somebody was erased, `erasures` says when, how many rationales went, and what the file's hash is since then
+  somebody was erased, `erasures` says when, how many rationales and chats went, and the files' hashes since then
 
 The snapshot's SHA-256 is that of manifest.json's bytes, so the same answers always give the same snapshot.
 """
@@ -23,7 +24,7 @@ import pyarrow.csv
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from app.datasets import answer_table, artifacts, changes, rules
+from app.datasets import answer_table, artifacts, changes, chat_texts, rules
 from app.datasets.copied import sending
 from app.datasets.filters import Filters
 from app.datasets.pseudonyms import pseudonym
@@ -33,6 +34,8 @@ from app.models import VERDICTS, Project, Snapshot, User, now
 
 ANSWERS = "answers.parquet"
 RATIONALES = "rationales.parquet"
+CHATS = "chats.parquet"
+ERASABLE = (RATIONALES, CHATS)
 CARD = "card.json"
 HELD_AT_ONCE = 20_000
 
@@ -59,7 +62,9 @@ def take(
     one_at_a_time(session, project.id)
     with artifacts.made_for(artifacts.url_of("snapshots", "new")) as directory:
         counts = answer_table.write(session, project, filters, directory, report)
-        files = {name: artifacts.facts_of(directory / name) for name in (ANSWERS, RATIONALES)}
+        if not counts.sources[chat_texts.CHAT]:
+            (directory / CHATS).unlink()
+        files = {path.name: artifacts.facts_of(path) for path in sorted(directory.iterdir())}
         manifest = _manifest_bytes(files)
         sha256 = hashlib.sha256(manifest).hexdigest()
         url = artifacts.url_of("snapshots", sha256)
@@ -92,7 +97,12 @@ def one_at_a_time(session: Session, project_id: int) -> None:
 
 def taken_rows(snapshot: Snapshot, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The snapshot's rows as batches; raises SnapshotDamaged before the first one where the file's hash differs."""
-    return _read(snapshot, ANSWERS, columns)
+    if CHATS not in snapshot.manifest["files"]:
+        return _read(snapshot, ANSWERS, columns)
+    wanted = columns or answer_table.SCHEMA.names
+    rows = _read(snapshot, ANSWERS, list(dict.fromkeys([*wanted, *chat_texts.NEEDED])))
+    texts = _read(snapshot, CHATS, None) if artifacts.exists(f"{snapshot.url}/{CHATS}") else iter(())
+    return (batch.select(wanted) for batch in chat_texts.together(rows, texts))
 
 
 def taken_rationales(snapshot: Snapshot) -> Iterator[tuple[str, str]]:

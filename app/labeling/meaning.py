@@ -6,13 +6,13 @@ from typing import Any
 
 from app.accounts.access import Access
 from app.errors import BadInput
+from app.labeling.words import SKIP_REASONS
 from app.languages import _
 from app.messages import check_storable
 from app.models import DECISIVE, FLAGS, VERDICTS, Assignment
 from app.models.policies import Labeling
 
 LONGEST_RATIONALE = 10_000
-LONGEST_SKIP_REASON = 500
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,12 @@ def _skip_reason(spoken: Spoken) -> str | None:
     reason = (spoken.skip_reason or "").strip()
     if reason and spoken.verdict != "skipped":
         raise BadInput(f"skip_reason belongs to the verdict skipped, not to {spoken.verdict}. Leave it out.")
-    return _storable(reason, "skip_reason", LONGEST_SKIP_REASON) or None
+    if reason and reason not in SKIP_REASONS:
+        # Words of one's own are a rationale, which an erasure finds again.
+        raise BadInput(
+            f"{reason:.60} is no reason to skip. Known are {', '.join(SKIP_REASONS)}; say more in the rationale."
+        )
+    return reason or None
 
 
 def _flags(spoken: Spoken) -> list[str]:

@@ -36,7 +36,7 @@ def make_scene(session: Session, slug: str = "garden") -> Scene:
     answers[0].rationale, answers[0].criteria = "It is right.", {"helpful": 2, "honest": "a"}
     answers[0].flags = ["broken"]
     answers[1].preferred, answers[1].strength, answers[1].seconds_client = "b", 3, None
-    answers[3].skip_reason = "I do not know this field."
+    answers[3].skip_reason = "unclear"
     answers[4].simulated = True
     imported = {"prompt": f"Imported into {slug}?", "chosen": "Yes.", "rejected": "No."}
     comparisons.add(session, project, iter([Entry(1, imported, b"")]))

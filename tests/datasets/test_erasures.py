@@ -16,8 +16,11 @@ from app.models import Answer, Export, Snapshot, User
 from app.queue import enqueue
 from app.settings import settings
 from tests.datasets.scene import Scene, make_scene
+from tests.pairs import make_answer, make_comparison, make_prompt
 from tests.people import bearer
 from tests.workers.worker import work_until_idle
+from workers.artifacts import ArtifactDamaged
+from workers.reward.data import read_table
 
 EXPORTS = "/api/v1/projects/garden/exports"
 
@@ -122,3 +125,62 @@ def test_an_export_that_is_being_written_meanwhile_is_written_again(
         kept = session.get_one(Export, int(export["id"]))
     assert kept.url is not None
     assert b"It is right." not in Path(urlsplit(kept.url).path).read_bytes()
+
+
+def chatted(scene: Scene, person: User, words: str) -> Answer:
+    """A choice between two answers of a chat, stored as the chat stores it."""
+    with open_session() as session:
+        project = session.merge(scene.project)
+        comparison = make_comparison(session, make_prompt(session, project, f"I am {words}."))
+        comparison.response_a.text, comparison.response_b.text = f"Hello {words}.", f"Welcome {words}."
+        answer = make_answer(session, comparison, person, "preferred", source="chat")
+        session.flush()
+        return answer
+
+
+def test_a_snapshot_loses_what_the_person_said_in_chats_and_stays_readable(scene: Scene) -> None:
+    hers, his = chatted(scene, scene.alice, "Dorothea"), chatted(scene, scene.bob, "Casaubon")
+    with open_session() as session:
+        snapshot = snapshots.take(session, session.merge(scene.project), Filters())
+    place = Path(urlsplit(snapshot.url).path)
+    assert b"Dorothea" not in (place / "answers.parquet").read_bytes()
+    whole = {row["answer"]: row for batch in snapshots.taken_rows(snapshot) for row in batch.to_pylist()}
+    assert whole[str(hers.id)]["prompt"][0]["content"] == "I am Dorothea."
+    assert whole[str(hers.id)]["response_b"] == "Welcome Dorothea."
+    assert {row["answer"]: row for row in read_table(snapshot.url, snapshot.sha256)} == whole
+    erase_alice(scene)
+    with open_session() as session:
+        kept = session.get_one(Snapshot, snapshot.id)
+    assert [one["chats"] for one in kept.manifest["erasures"]] == [1]
+    rows = {row["answer"]: row for batch in snapshots.taken_rows(kept) for row in batch.to_pylist()}
+    gone = rows[str(hers.id)]
+    assert (gone["prompt"], gone["response_a"]) == ([{"role": "user", "content": "(removed)"}], "(removed)")
+    assert (gone["verdict"], gone["preferred"], gone["skip_reason"]) == ("skipped", None, "erased")
+    assert rows[str(his.id)] == whole[str(his.id)]
+    # Training reads the same snapshot on, without what is gone.
+    read = {row["answer"]: row for row in read_table(kept.url, kept.sha256)}
+    assert read == {id: row for id, row in whole.items() if id != str(hers.id)}
+
+
+def test_files_that_show_chats_are_removed_whatever_their_layout(api: TestClient, scene: Scene) -> None:
+    chatted(scene, scene.alice, "Dorothea")
+    preference = made(api, "preference")
+    assert "Dorothea" in api.get(f"{preference}/file").text
+    erase_alice(scene)
+    assert api.get(f"{preference}/file").status_code == 410
+
+
+def test_a_changed_file_of_chats_is_noticed_by_training(scene: Scene) -> None:
+    chatted(scene, scene.alice, "Dorothea")
+    with open_session() as session:
+        snapshot = snapshots.take(session, session.merge(scene.project), Filters())
+    file = Path(urlsplit(snapshot.url).path) / "chats.parquet"
+    file.write_bytes(file.read_bytes() + b"!")
+    with pytest.raises(ArtifactDamaged, match=r"chats\.parquet is not the file that was recorded"):
+        read_table(snapshot.url, snapshot.sha256)
+
+
+def test_without_chats_there_is_no_file_for_them(scene: Scene) -> None:
+    with open_session() as session:
+        snapshot = snapshots.take(session, session.merge(scene.project), Filters())
+    assert set(snapshot.manifest["files"]) == {"answers.parquet", "rationales.parquet"}

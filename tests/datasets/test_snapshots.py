@@ -73,7 +73,7 @@ def test_it_holds_one_row_per_answer_with_everything_that_is_known(session: Sess
         "revision": 1,
     }
     assert (rows[1]["preferred"], rows[1]["strength"], rows[1]["seconds"], rows[1]["holdout"]) == ("b", 3, 6.0, True)
-    assert (rows[3]["verdict"], rows[3]["skip_reason"]) == ("skipped", "I do not know this field.")
+    assert (rows[3]["verdict"], rows[3]["skip_reason"]) == ("skipped", "unclear")
     imported = rows[4]
     assert (imported["source"], imported["annotator"], imported["tokens_a"], imported["shown_left"]) == (
         "import",

@@ -87,14 +87,25 @@ class Preferences(NamedTuple):
 
 
 def read_table(url: str, sha256: str) -> list[dict[str, Any]]:
-    """Return the rows of the snapshot at `url`, its hash checked."""
+    """Return the rows of the snapshot at `url`, its hash checked; those about chats that were erased are left out."""
+    manifest = artifacts.read_manifest(url, sha256)
+    table = _read_rows(url, "answers.parquet", manifest["files"]["answers.parquet"]["sha256"])
+    if "chats.parquet" not in manifest["files"]:
+        return table
+    # What was said in chats lies apart; where somebody was erased, the card says what the file's hash is since then.
+    expected = manifest["files"]["chats.parquet"]["sha256"]
+    for erasure in json.loads(artifacts.read_file(f"{url.rstrip('/')}/card.json")).get("erasures", ()):
+        expected = erasure["files"].get("chats.parquet", {"sha256": expected})["sha256"]
+    said = {row["answer"]: row for row in _read_rows(url, "chats.parquet", expected)}
+    return [row | said.get(row["answer"], {}) for row in table if row["source"] != "chat" or row["answer"] in said]
+
+
+def _read_rows(url: str, name: str, sha256: str) -> list[dict[str, Any]]:
     import pyarrow.parquet as parquet
 
-    manifest = artifacts.read_manifest(url, sha256)
-    name = "answers.parquet"
-    data = artifacts.read_file(f"{url.rstrip('/')}/{name}", manifest["files"][name]["sha256"])
-    table: list[dict[str, Any]] = parquet.read_table(io.BytesIO(data)).to_pylist()
-    return table
+    data = artifacts.read_file(f"{url.rstrip('/')}/{name}", sha256)
+    rows: list[dict[str, Any]] = parquet.read_table(io.BytesIO(data)).to_pylist()
+    return rows
 
 
 def from_table(table: list[dict[str, Any]], codec: Codec, max_tokens: int) -> Preferences:
