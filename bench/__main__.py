@@ -7,7 +7,20 @@ from datetime import UTC, datetime
 
 from bench.figures import Figure, table
 
-CLAIMS = ("claim", "labels", "next_pair", "lists", "imports", "exports", "live_head", "first_loop")
+CLAIMS = (
+    "claim",
+    "labels",
+    "next_pair",
+    "lists",
+    "imports",
+    "exports",
+    "live_head",
+    "first_loop",
+    "sampling",
+    "reward_speed",
+    "ppo_speed",
+    "engine",
+)
 """Modules of this package; each has `measure() -> list[Figure]`."""
 
 

@@ -27,6 +27,7 @@ from transformers import (  # noqa: E402
     Qwen2ForCausalLM,
 )
 
+from workers.language import on_cpu  # noqa: E402
 from workers.language import tiny as tiny_model  # noqa: E402
 from workers.language.engine import create_app  # noqa: E402
 from workers.language.model import LanguageModel, load  # noqa: E402
@@ -42,7 +43,7 @@ WINDOWED: dict[str, Any] = {"num_key_value_heads": 2, "head_dim": 8, "sliding_wi
 WINDOWED["layer_types"] = ["sliding_attention", "full_attention", "sliding_attention"]
 
 
-def random_model(kind: str) -> LanguageModel:
+def random_model(kind: str, arranged: bool = True) -> LanguageModel:
     """A three-block model of the given family with seeded random weights, in float32."""
     torch.manual_seed(7)
     families: dict[str, Any] = {
@@ -71,6 +72,8 @@ def random_model(kind: str) -> LanguageModel:
             parameter.add_(torch.randn_like(parameter) * 0.2)
     network.generation_config = GenerationConfig(eos_token_id=2)  # type: ignore[no-untyped-call]
     network.eval().requires_grad_(False)
+    if arranged:
+        on_cpu.arrange(network)  # as `load` does
     return LanguageModel(
         name=kind,
         model=network,

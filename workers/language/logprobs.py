@@ -13,6 +13,9 @@ from workers.language.adapters import blocks
 from workers.language.model import LanguageModel
 
 Row = tuple[list[int], list[int]]  # prompt ids, response ids
+CHUNK = 128
+"""Positions whose logits exist at a time. Few enough for the allocator to use the same memory again and again: a larger
+array would be taken from the system and given back each time, which costs as much as the output layer itself."""
 
 
 class _Reached(Exception):
@@ -37,7 +40,7 @@ def hidden_states(lm: LanguageModel, rows: list[Row], layer: int = -1) -> tuple[
 
 
 def response_logprobs(
-    lm: LanguageModel, rows: list[Row], temperature: float = 1.0, chunk: int = 384
+    lm: LanguageModel, rows: list[Row], temperature: float = 1.0, chunk: int = CHUNK
 ) -> tuple[Tensor, Tensor]:
     """Return log p(response token | everything before it) of softmax(logits / temperature), with the adapter in use.
 
@@ -48,7 +51,7 @@ def response_logprobs(
 
 
 def token_logprobs(
-    lm: LanguageModel, states: Tensor, rows: list[Row], temperature: float = 1.0, chunk: int = 384
+    lm: LanguageModel, states: Tensor, rows: list[Row], temperature: float = 1.0, chunk: int = CHUNK
 ) -> tuple[Tensor, Tensor]:
     """The same from last hidden states [B, S, D] that are there already; `chunk` positions' logits exist at a time."""
     mask = torch.zeros(len(rows), max((len(response) for _, response in rows), default=0), dtype=torch.bool)
@@ -85,11 +88,18 @@ class _TokenLogprobs(torch.autograd.Function):
         for part, token in zip(torch.split(states, chunk), torch.split(tokens, chunk), strict=True):
             with torch.set_grad_enabled(wants_gradient):
                 leaf = part.detach().requires_grad_(wants_gradient)
-                logits = head(leaf).float() / temperature
-                value = logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(-1)
-                if wants_gradient:
-                    gradients.append(torch.autograd.grad(value.sum(), leaf)[0])
-            values.append(value.detach())
+                logits = head(leaf)
+            # One array of the size of the logits is written and worked on in place; autograd would make five.
+            scaled = logits.detach().float() if temperature == 1.0 else logits.detach().float() / temperature
+            most = scaled.amax(-1, keepdim=True)
+            weights = (scaled - most).exp_()
+            total = weights.sum(-1, keepdim=True)
+            value = scaled.gather(1, token[:, None]) - most - total.log()
+            values.append(value[:, 0])
+            if wants_gradient:
+                slope = weights.div_(total * -temperature)
+                slope.scatter_add_(1, token[:, None], torch.full_like(value, 1 / temperature))
+                gradients.append(torch.autograd.grad(logits, leaf, slope.to(logits.dtype))[0])
         if wants_gradient:
             ctx.save_for_backward(torch.cat(gradients) if gradients else torch.zeros_like(states))
         return torch.cat(values) if values else states.new_zeros(0, dtype=torch.float32)

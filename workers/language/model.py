@@ -114,6 +114,10 @@ def load(name: str, dtype: str = "auto") -> LanguageModel:
     else:
         network, tokenizer = _read_directory(name, directory, kind)
     network = network.to(device=device, dtype=kind).eval().requires_grad_(False)
+    if device.type == "cpu":
+        from workers.language import on_cpu
+
+        on_cpu.arrange(network)
     if tokenizer.chat_template is None:
         begins = tokenizer.bos_token_id is not None and tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
         tokenizer.chat_template = ("{{ bos_token }}" if begins else "") + DEFAULT_TEMPLATE

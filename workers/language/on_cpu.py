@@ -1,0 +1,59 @@
+"""How a model is arranged for a processor without a GPU: the same numbers but for rounding, in less time.
+
+What each of the two brings is written in docs/experiments.md.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers.modeling_utils import AttentionInterface
+
+NAME = "pairloop_cpu"
+LONGEST = 256
+"""Columns up to which attention is two products with a softmax between; its matrices are kept for the way back."""
+
+
+def arrange(network: Any) -> None:
+    """Arrange a transformers model on the CPU, in place."""
+    if network.config._attn_implementation == "sdpa":
+        AttentionInterface.register(NAME, attention)
+        AttentionMaskInterface.register(NAME, sdpa_mask)
+        network.set_attn_implementation(NAME)
+    if network.dtype == torch.float32:
+        _columns_first(network)
+
+
+def attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **more: Any
+) -> tuple[Tensor, Tensor | None]:
+    """Causal attention of queries [B, H, S, D] to keys and values [B, G, T, D]; returns [B, S, H, D].
+
+    Whole short rows are done here, H / G queries to a key at once; all else is left to PyTorch's own function, which
+    is slower there, above all on the way back.
+    """
+    batch, heads, length, width = query.shape
+    whole = attention_mask is None and 1 < length == key.shape[2] <= LONGEST and more.get("is_causal") is not False
+    plain = not more.get("dropout") and more.get("position_bias") is None and more.get("softcap") is None
+    if not whole or not plain or value.shape[-1] != width:
+        found: tuple[Tensor, Tensor | None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, **more
+        )
+        return found
+    groups = key.shape[1]
+    scaling = more.get("scaling")
+    asked = (query * (width**-0.5 if scaling is None else scaling)).reshape(batch, groups, -1, width)
+    scores = (asked @ key.transpose(2, 3)).view(batch, groups, heads // groups, length, length)
+    later = torch.ones(length, length, dtype=torch.bool, device=query.device).triu(1)
+    shares = scores.masked_fill_(later, float("-inf")).softmax(-1).view(batch, groups, -1, length)
+    return (shares @ value).view(batch, heads, length, width).transpose(1, 2), None
+
+
+def _columns_first(network: Any) -> None:
+    """Store the weights of linear layers inside the blocks by columns: a product with few rows reads them faster so."""
+    outer = network.get_output_embeddings()
+    for module in network.modules():
+        if isinstance(module, nn.Linear) and module is not outer:
+            module.weight.data = module.weight.data.t().contiguous().t()
