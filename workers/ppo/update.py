@@ -188,4 +188,4 @@ def halfway(policy: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
     """Move the policy's parameters half-way to values."""
     with torch.no_grad():
         for parameter, one in zip(policy, values, strict=True):
-            parameter.lerp_(one, 0.5)
+            parameter.lerp_(one.to(parameter.device), 0.5)  # a saved state comes back to the processor's memory
