@@ -31,7 +31,7 @@ def measure() -> list[Figure]:
     dtype = number_format(MODEL)
     pairs = labelled(Path(settings.cache_dir) / "bench")
     heldout = [_ids(one) for one in pairs if one["holdout"]]
-    facts = {"model": str(prepare(MODEL)), "train": [_ids(one) for one in pairs if not one["holdout"]]}
+    facts: dict[str, Any] = {"model": str(prepare(MODEL)), "train": [_ids(one) for one in pairs if not one["holdout"]]}
     facts |= {"heldout": heldout, "batch": BATCH, "rank": RANK, "threads": THREADS, "dtype": dtype}
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(json.dumps(facts))

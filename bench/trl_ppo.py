@@ -1,8 +1,9 @@
-"""TRL 1.12's PPOTrainer, the last one there was, on given prompts; run by `bench.ppo_speed` in an environment of its own.
+# mypy: ignore-errors
+"""TRL 1.12's PPOTrainer, its last one, on given prompts; run by `bench.ppo_speed` in an environment of its own.
 
-`python trl_ppo.py FILE` reads {model, prompts, tokens, batch, micro, epochs, rank, updates, threads, dtype} and prints the
-seconds of every update as JSON. Policy with LoRA on every linear layer, reference its base, reward and value model,
-all in the number format given; answers are not ended by any token, so that both sides draw and learn from the same number.
+`python trl_ppo.py FILE` reads {model, prompts, tokens, batch, micro, epochs, rank, updates, threads, dtype} and prints
+the seconds of every update as JSON. Policy with LoRA on every linear layer, reference its base, reward and value model,
+all in the number format given; no token ends an answer, so that both sides draw and learn from the same number.
 """
 
 import json
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 warnings.filterwarnings("ignore")
 
 
-class Clock(TrainerCallback):  # type: ignore[misc]
+class Clock(TrainerCallback):
     """Notes when each update ends."""
 
     def __init__(self) -> None:
@@ -37,14 +37,12 @@ def main() -> None:
 
     given = json.loads(Path(sys.argv[1]).read_text())
     torch.set_num_threads(given["threads"])
-    transformers.logging.set_verbosity_error()
     kind = getattr(torch, given["dtype"])
     tokenizer = AutoTokenizer.from_pretrained(given["model"])
     tokenizer.pad_token = "<|endoftext|>"
     policy = AutoModelForCausalLM.from_pretrained(given["model"], dtype=kind)
     reward, value = (
-        AutoModelForSequenceClassification.from_pretrained(given["model"], num_labels=1, dtype=kind)
-        for _ in range(2)
+        AutoModelForSequenceClassification.from_pretrained(given["model"], num_labels=1, dtype=kind) for _ in range(2)
     )
     clock = Clock()
     with tempfile.TemporaryDirectory() as home:

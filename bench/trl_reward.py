@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """TRL 1.16's RewardTrainer on given pairs; run by `bench.reward_speed` in a process of its own.
 
 `python trl_reward.py FILE` reads {model, train, heldout, batch, rank, threads, dtype}, pairs as [chosen ids, rejected
@@ -13,7 +14,6 @@ import warnings
 from pathlib import Path
 
 import torch
-import transformers
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -25,7 +25,6 @@ warnings.filterwarnings("ignore")
 def main() -> None:
     given = json.loads(Path(sys.argv[1]).read_text())
     torch.set_num_threads(given["threads"])
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     tokenizer = AutoTokenizer.from_pretrained(given["model"])
     tokenizer.pad_token = "<|endoftext|>"  # not the token that ends an answer, or its state would not be read
     network = AutoModelForSequenceClassification.from_pretrained(
@@ -49,9 +48,7 @@ def main() -> None:
             save_strategy="no",
             seed=1,
         )
-        trainer = RewardTrainer(
-            network, arguments, train_dataset=pairs, processing_class=tokenizer, peft_config=shape
-        )
+        trainer = RewardTrainer(network, arguments, train_dataset=pairs, processing_class=tokenizer, peft_config=shape)
         begun = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - begun

@@ -20,8 +20,9 @@ from workers.language.model import LanguageModel
 from workers.language.sampling import Settings, sample
 
 Finish = Literal["stop", "length"]
-# A step never reads more than this many prompt tokens, so that other batches get their turn in between.
-SLICE = 512
+# A step never reads more than this many prompt tokens, so that other batches, and somebody new who waits for a first
+# token, get their turn soon.
+SLICE = 256
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class _Row:
     key: int
     request: Request
     stream: Random
+    urgent: bool = False
     count: int = 0  # tokens sampled
     last: int = 0
     gone: bool = False
@@ -94,7 +96,7 @@ class Batch:
         self.adapter = adapter
         self._keys = count()
         self._unread: list[_Row] = []
-        self._group: _Group | None = None
+        self._groups: list[_Group] = []  # being read, the last one first
         self._rows: list[_Row] = []  # the same order as the rows of the cache
         self._cache = self._new_cache([])
         self._read_last = False
@@ -102,33 +104,39 @@ class Batch:
     @property
     def size(self) -> int:
         """How many responses are unfinished, those whose prompts are not read yet included."""
-        reading = self._group.rows if self._group else []
-        return sum(not row.gone for row in (*self._unread, *reading, *self._rows))
+        return sum(not row.gone for row in self._all())
+
+    def _all(self) -> list[_Row]:
+        return [*self._unread, *(row for group in self._groups for row in group.rows), *self._rows]
 
     def add(self, requests: Sequence[Request], first: bool = False) -> list[int]:
-        """Take requests in, before all that wait if `first`, and return their numbers. Raises ContextExceeded."""
+        """Take requests in and return their numbers. Raises ContextExceeded.
+
+        If `first` they are read at the next step, before all that wait and whatever is being read.
+        """
         for request in requests:
             if len(request.prompt) > self.lm.context - 1:
                 raise ContextExceeded(len(request.prompt), self.lm.context)
-        rows = [_Row(next(self._keys), request, Random(request.seed)) for request in requests]
+        rows = [_Row(next(self._keys), request, Random(request.seed), first) for request in requests]
         self._unread = rows + self._unread if first else self._unread + rows
         return [row.key for row in rows]
 
     def drop(self, key: int) -> None:
         """Sample no more tokens for the request with this number."""
-        reading = self._group.rows if self._group else []
-        for row in (*self._unread, *reading, *self._rows):
+        for row in self._all():
             row.gone = row.gone or row.key == key
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
         """Do one bounded piece of work: read a slice of prompts, or sample one token for every row that is read.
 
-        The two take turns, so that neither a long prompt nor many new ones keep the others waiting.
+        The two take turns, so that neither a long prompt nor many new ones keep the others waiting; but who came first
+        has its turn at once.
         """
         self._compact()
         with using(self.lm, self.adapter):
-            if (self._unread or self._group) and not (self._rows and self._read_last):
+            urgent = bool(self._unread) and self._unread[0].urgent
+            if urgent or ((self._unread or self._groups) and not (self._rows and self._read_last)):
                 self._read_last = True
                 return self._read()
             self._read_last = False
@@ -149,7 +157,9 @@ class Batch:
 
     def _read(self) -> list[Event]:
         """Read the next slice of a group's prompts; after the last its rows join the batch with their first token."""
-        group = self._group = self._group or self._next_group()
+        if not self._groups or (self._unread and self._unread[0].urgent):
+            self._groups.append(self._next_group())
+        group = self._groups[-1]
         start = group.cache.length
         if start < group.shared:
             self._run([group.prompts[0][start : min(start + SLICE, group.shared)]], group.cache)
@@ -160,7 +170,7 @@ class Batch:
         logits = self._run([_columns(group, prompt)[start:end] for prompt in group.prompts], group.cache)
         if end < group.length:
             return []
-        self._group = None
+        self._groups.pop()
         rows = [row for row in group.rows if not row.gone]
         if not rows:
             return []
@@ -170,10 +180,15 @@ class Batch:
         return self._emit(rows, logits[sources])
 
     def _next_group(self) -> _Group:
-        """Take rows from those that wait, in order, as long as what must be read of their prompts fits into a slice."""
+        """Take rows from those that wait, in order, as long as what must be read of their prompts fits into a slice.
+
+        Urgent rows are not read together with others, whose prompts would only keep them waiting.
+        """
         prompts: list[tuple[int, ...]] = []
         taken = 0
         for row in self._unread:
+            if row.urgent != self._unread[0].urgent:
+                break
             prompt = tuple(row.request.prompt)
             if prompt not in prompts:
                 more = [*prompts, prompt]

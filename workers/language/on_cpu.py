@@ -38,9 +38,7 @@ def attention(
     whole = attention_mask is None and 1 < length == key.shape[2] <= LONGEST and more.get("is_causal") is not False
     plain = not more.get("dropout") and more.get("position_bias") is None and more.get("softcap") is None
     if not whole or not plain or value.shape[-1] != width:
-        found: tuple[Tensor, Tensor | None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, **more
-        )
+        found: tuple[Tensor, Tensor | None] = sdpa_attention_forward(module, query, key, value, attention_mask, **more)
         return found
     groups = key.shape[1]
     scaling = more.get("scaling")

@@ -16,7 +16,7 @@ from workers.language.tokens import decode, encode_prompt, encode_response
 from workers.reward.frozen import read_states
 from workers.reward.model import POOLS, pooled_layer
 
-PORTION = 512
+PORTION = 256
 """Tokens that are read at once, so that whoever waits for the model waits no longer than for a slice of a prompt."""
 LARGEST = 65504.0
 """The largest number in half precision; the sum over a long response may go beyond it."""

@@ -124,6 +124,25 @@ def test_urgent_rows_are_read_first(tiny: LanguageModel, monkeypatch: pytest.Mon
     assert [event.key for event in batch.step()] == [urgent]
 
 
+def test_an_urgent_row_waits_for_no_turn_and_for_no_long_prompt(
+    family: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.language.decode.SLICE", 7)
+    prompts = [[1, 5, 6], [1, *range(10, 60)], [1, 20, 21, 22], [1, 30, 3]]
+    batch, tokens = Batch(family), dict[int, list[int]]()
+    batch.add([Request(prompts[0], FREE, 0), Request(prompts[1], FREE, 1)])
+    run(batch, tokens, 4)  # the first one writes, the long prompt of the second is being read
+    batch.add([Request(prompts[2], FREE, 2)])
+    (urgent,) = batch.add([Request(prompts[3], FREE, 3)], first=True)
+    events = batch.step()
+    assert [event.key for event in events] == [urgent]
+    tokens[urgent] = [events[0].token]
+    run(batch, tokens)
+    assert tokens[urgent] == one_by_one(family, prompts[3], FREE, 3)
+    assert tokens[1] == one_by_one(family, prompts[1], FREE, 1)
+    assert tokens[2] == one_by_one(family, prompts[2], FREE, 2)
+
+
 def test_a_batch_that_is_never_empty_does_not_grow_for_ever(tiny: LanguageModel) -> None:
     settings = Settings(max_tokens=40)
     batch, tokens = Batch(tiny), dict[int, list[int]]()
