@@ -1,8 +1,8 @@
 """PPO episodes a second, and memory, beside TRL 1.12: the same model, prompts, lengths, batch and epochs, in turns.
 
 Each runs in a process of its own, so that its peak of memory is its own. Ours runs what a `ppo` run does for an update
-(workers/ppo/train.py), without looks at held-out prompts, which TRL has not. `python -m bench.ppo_speed --profile`
-says where our time goes and what an episode costs by the length of its answer.
+(workers/ppo/train.py), without looks at held-out prompts, which TRL has not. `python -m bench.ppo_profile` says where
+our time goes.
 """
 
 import argparse
@@ -136,11 +136,10 @@ def _reward(lm: Any, lower: int) -> Any:
 
 
 def main() -> None:
-    """One process of ours: the seconds of its updates as JSON, or with --profile a table for people."""
+    """One process of ours: prints the seconds of its updates as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=TOKENS)
-    parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
     print(json.dumps(updates(given.layers, given.tokens, UPDATES["ours"] + 1)))
 
