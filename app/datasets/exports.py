@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from app.accounts import audit
 from app.accounts.access import Access, may
@@ -21,6 +21,7 @@ from app.datasets.formats import features, format_of
 from app.datasets.layouts import LAYOUTS, Layout
 from app.errors import BadInput, Conflict, Gone, NotFound
 from app.languages import _
+from app.lists import Asked, Listing, itself, page_of
 from app.models import FINISHED, Export, Project, Run, Snapshot, User, now
 from app.queue import enqueue
 
@@ -169,6 +170,21 @@ def finished(export: Export) -> str:
         sentence = _("This export is {status}, so it has no file.").format(status=_(export.run.status))
         raise Conflict(f"{sentence} {export.run.error or ''}".strip())
     return export.url
+
+
+def listed(session: Session, project: Project, asked: Asked, path: str) -> Listing[Export]:
+    """A page of a project's exports; the search is `layout:kto`, `format:csv`, `status:failed`, and words of names."""
+    words, filters = asked.parsed("layout", "format", "status")
+    query = select(Export).join(Export.run).where(Export.project_id == project.id)
+    query = query.options(contains_eager(Export.run))
+    for name, column in (("layout", Export.layout), ("format", Export.format), ("status", Run.status)):
+        if filters[name]:
+            query = query.where(column.in_(filters[name]))
+    for word in words:
+        query = query.where(Export.manifest["file"].as_string().icontains(word, autoescape=True))
+    # What is not finished has neither rows nor bytes, and stands where nothing would.
+    sizes = {"rows": func.coalesce(Export.rows, 0), "bytes": func.coalesce(Export.bytes, 0)}
+    return page_of(session, query, Export.id, {"made": Export.id, **sizes}, asked, path, "-made", make=itself)
 
 
 def newest(session: Session, project: Project, before: int | None = None, limit: int = 30) -> list[Export]:

@@ -15,6 +15,7 @@ from app.datasets.formats import FORMATS, format_of, names
 from app.datasets.layouts import LAYOUTS
 from app.datasets.votes import PER
 from app.errors import BadInput
+from app.lists import Asked
 from app.models import FINISHED, PURPOSES, Export
 from app.templating import page
 
@@ -63,10 +64,8 @@ def _percent(text: str) -> float | str:
         return text
 
 
-class Look(Choice):
-    """The same form as part of the page's address, with the place in the list below it."""
-
-    cursor: int | None = Field(None, ge=1)
+class Look(Choice, Asked):
+    """The same form as part of the page's address, with what the list below it was asked for."""
 
 
 @pages.get("/exports")
@@ -82,7 +81,6 @@ def exports_page(request: Request, access: AdminOf, session: Transaction, look: 
     if request.headers.get("hx-target") == "export-preview":
         # htmx asks for this part alone whenever the form changes.
         return page(request, "datasets/_preview.html", values)
-    found = exports.newest(session, access.project, look.cursor, PAGE + 1)
     values |= {
         "layouts": LAYOUTS,
         "formats": FORMATS,
@@ -90,9 +88,8 @@ def exports_page(request: Request, access: AdminOf, session: Transaction, look: 
         "sources": SOURCES,
         "annotators": sorted(rules.people_of(session, access.project)),
         "checkpoints": lineage.writers_of(session, access.project),
-        "exports": found[:PAGE],
+        "listing": exports.listed(session, access.project, look, request.url.path),
         "finished": FINISHED,
-        "next": found[PAGE - 1].id if len(found) > PAGE else None,
     }
     return page(request, "datasets/exports.html", values)
 
@@ -123,16 +120,11 @@ def cancel_export(access: AdminOf, session: Transaction, export_id: str) -> Resp
 
 @pages.get("/snapshots")
 def snapshots_page(
-    request: Request, access: AdminOf, session: Transaction, cursor: Annotated[int | None, Query(ge=1)] = None
+    request: Request, access: AdminOf, session: Transaction, asked: Annotated[Asked, Query()]
 ) -> Response:
-    """Every snapshot, newest first, each beside the one before it; two of them can be picked and compared."""
-    found = snapshots.newest(session, access.project, cursor, PAGE + 1)
-    values = {
-        **page_context(access, "exports"),
-        "snapshots": found[:PAGE],
-        "next": found[PAGE - 1].id if len(found) > PAGE else None,
-    }
-    return page(request, "datasets/snapshots.html", values)
+    """Every snapshot, each beside the one before it; two of them can be picked and compared."""
+    listing = snapshots.listed(session, access.project, asked, request.url.path)
+    return page(request, "datasets/snapshots.html", {**page_context(access, "exports"), "listing": listing})
 
 
 @pages.get("/snapshots/changes")

@@ -30,6 +30,7 @@ from app.datasets.filters import Filters
 from app.datasets.pseudonyms import pseudonym
 from app.errors import DomainError, NotFound
 from app.languages import N_, _
+from app.lists import Asked, Listing, itself, page_of
 from app.models import VERDICTS, Project, Snapshot, User, now
 
 ANSWERS = "answers.parquet"
@@ -142,6 +143,16 @@ def newest(session: Session, project: Project, before: int | None = None, limit:
     if before is not None:
         query = query.where(Snapshot.id < before)
     return list(session.scalars(query.order_by(Snapshot.id.desc()).limit(limit)))
+
+
+def listed(session: Session, project: Project, asked: Asked, path: str) -> Listing[Snapshot]:
+    """A page of a project's snapshots; the search is how a hash begins."""
+    answers = Snapshot.manifest["answers"].as_integer()
+    columns = {"taken": Snapshot.id, "answers": answers, "annotators": Snapshot.manifest["annotators"].as_integer()}
+    query = select(Snapshot).where(Snapshot.project_id == project.id)
+    for word in asked.words:
+        query = query.where(Snapshot.sha256.istartswith(word, autoescape=True))
+    return page_of(session, query, Snapshot.id, columns, asked, path, "-taken", make=itself)
 
 
 def as_json(snapshot: Snapshot) -> dict[str, Any]:

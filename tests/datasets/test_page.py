@@ -159,3 +159,45 @@ def test_rows_per_comparison_are_previewed(browser: TestClient) -> None:
     assert "share" in shown
     refused = browser.get(PAGE, params={"per": "comparison", "layout": "raw"})
     assert "has no rows per comparison" in refused.text
+
+
+def files_in(html: str) -> list[str]:
+    return re.findall(r'<tr id="export-(\d+)"', html)
+
+
+def test_files_are_searched_and_sorted(browser: TestClient, session: Session, scene: Scene) -> None:
+    made = []
+    for layout, rows, status in (("kto", 5, "succeeded"), ("raw", 9, "succeeded"), ("kto", None, "failed")):
+        run = Run(project_id=scene.project.id, kind="export", status=status, message="Done.", error="Broke.")
+        session.add(run)
+        session.flush()
+        about = {"file": f"garden-{layout}.jsonl", "snapshot": {"sha256": "0" * 64}} if rows else {}
+        export = Export(
+            project_id=scene.project.id, run_id=run.id, layout=layout, format="jsonl", rows=rows, manifest=about
+        )
+        session.add(export)
+        session.flush()
+        made.append(str(export.id))
+    first, second, third = made
+    assert files_in(browser.get(PAGE).text) == [third, second, first]
+    assert files_in(browser.get(PAGE, params={"q": "layout:kto"}).text) == [third, first]
+    assert files_in(browser.get(PAGE, params={"q": "layout:kto status:failed"}).text) == [third]
+    assert files_in(browser.get(PAGE, params={"q": "GARDEN-RAW"}).text) == [second]
+    assert files_in(browser.get(PAGE, params={"sort": "-rows"}).text) == [second, first, third]
+    assert "No file fits this search." in browser.get(PAGE, params={"q": "nothing"}).text
+
+
+def test_snapshots_are_found_by_how_their_hash_begins_and_sorted(
+    browser: TestClient, session: Session, scene: Scene
+) -> None:
+    large = snapshots.take(session, scene.project, Filters()).sha256
+    small = snapshots.take(session, scene.project, Filters.from_json({"purposes": ["evaluation"]})).sha256
+
+    def found(**asked: str) -> list[str]:
+        html = browser.get("/projects/garden/snapshots", params=asked).text
+        return re.findall(r'snapshots/([0-9a-f]{64})"', html)
+
+    assert found() == [small, large]
+    assert found(sort="-answers") == [large, small]
+    assert found(q=large[:8].upper()) == [large]
+    assert found(q="%") == []
