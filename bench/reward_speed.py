@@ -1,7 +1,8 @@
 """Pairs a second that the reward model learns from, memory and accuracy, beside TRL 1.16's RewardTrainer, in turns.
 
-The same pairs, LoRA of rank 16 and one epoch for both. Our time holds all that a `reward` run does up to the trained
-adapters: reading every response, the instant head, the steps, and three looks at unseen pairs, which TRL does not take.
+The same pairs, LoRA of rank 16 and one epoch for both. Steps are compared with steps. The whole run holds besides all
+that a `reward` run does up to the trained adapters: reading every response, which every further epoch uses again, the
+instant head, and three looks at unseen pairs; TRL's has none of these.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from app.settings import settings
 from app.simulation.gold import RULES
 from bench.figures import Figure
 from bench.peer_environment import Child, run
+from workers.context import RecordingContext
 
 MODEL, RULE = "smollm2-135m-instruct", "warm-and-measured"
 TRAIN, HELDOUT = 96, 48
@@ -36,10 +39,8 @@ def measure() -> list[Figure]:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(json.dumps(facts))
         file.flush()
-        ours = {name: [_ours(layers)] for name, (layers, _) in LAYERS.items()}
         peer = run([sys.executable, str(Path(__file__).with_name("trl_reward.py")), file.name])
-        for name, (layers, _) in LAYERS.items():
-            ours[name].append(_ours(layers))
+        ours = {name: _ours(layers) for name, (layers, _) in LAYERS.items()}
     rate = TRAIN / peer.found["seconds"]
     found = [
         Figure(f"reward model, pairs a second, TRL 1.16, LoRA in every layer, {dtype}", rate, "/s"),
@@ -47,13 +48,13 @@ def measure() -> list[Figure]:
         Figure(f"… right about {len(heldout)} held-out pairs", peer.found["right"], ""),
     ]
     for name, (_, promised) in LAYERS.items():
-        mine = TRAIN / statistics.mean(child.found["seconds"] for child in ours[name])
-        memory = max(child.peak_gb for child in ours[name]) / peer.peak_gb
+        mine, memory = ours[name].found, ours[name].peak_gb / peer.peak_gb
         found += [
-            Figure(f"reward model, pairs a second, {name}", mine, "/s"),
-            Figure("… beside TRL's", mine / rate, "x", at_least=promised),
+            Figure(f"reward model, pairs a second, {name}", mine["rate"], "/s"),
+            Figure("… beside TRL's", mine["rate"] / rate, "x", at_least=promised),
+            Figure("… the whole run beside TRL's steps", TRAIN / mine["seconds"] / rate, "x"),
             Figure("… memory beside TRL's", memory, "x", at_most=1 / 3),
-            Figure("… right about held-out pairs", ours[name][0].found["right"], "", at_least=peer.found["right"]),
+            Figure("… right about held-out pairs", mine["right"], "", at_least=peer.found["right"]),
         ]
     return found
 
@@ -84,6 +85,24 @@ def labelled(kept: Path) -> list[dict[str, Any]]:
     return decided
 
 
+@dataclass
+class Clock(RecordingContext):
+    """Notes when each step was reported."""
+
+    times: list[float] = field(default_factory=list)
+
+    def report(self, *given: Any, **more: Any) -> None:
+        super().report(*given, **more)
+        self.times.append(time.perf_counter())
+
+    def steps(self) -> list[float]:
+        """The seconds of every step but the first that was followed by no look at unseen pairs."""
+        looked = ["nll" in metrics for _, _, _, metrics in self.reports]
+        return [
+            end - start for start, end, look in zip(self.times, self.times[1:], looked[1:], strict=False) if not look
+        ]
+
+
 def _ids(pair: dict[str, Any]) -> tuple[list[int], list[int]]:
     better, worse = ("a", "b") if pair["preferred"] == "a" else ("b", "a")
     prompt: list[int] = pair["prompt_token_ids"]
@@ -98,7 +117,7 @@ def trained(layers: int) -> dict[str, float]:
     """Train a reward model as a `reward` run does; its seconds and its share of held-out pairs."""
     import torch
 
-    from workers.context import IterationSpec, RecordingContext
+    from workers.context import IterationSpec
     from workers.language.layers import upper_blocks
     from workers.language.model import load
     from workers.prompts import codec
@@ -117,18 +136,19 @@ def trained(layers: int) -> dict[str, float]:
         places = {"snapshot": {"url": "none", "sha256": "none"}, "work": f"file://{home}/", "output": f"file://{home}/"}
         spec = IterationSpec.from_json(json.dumps({**names, **places, "parents": {}, "hyper": hyper}))
         setting: Any = spec.hyper
-        begun = time.perf_counter()
+        begun, clock = time.perf_counter(), Clock()
         preferences = data.from_table(table, codec(lm), setting.max_tokens)
         layer, lower = pooled_layer(lm, setting.depth), upper_blocks(lm, layers)
         kinds = POOLS[setting.pooling]
         frozen = read_states(lm, preferences.rows, layer, kinds, lower, lambda done, total: None)
         instant = fit_instant(lm, preferences, frozen, setting)
         judging = preferences.holdout[preferences.answers.pair]
-        adapted = adapt(spec, RecordingContext(), preferences, frozen, instant.model, instant.spacing, judging)
+        adapted = adapt(spec, clock, preferences, frozen, instant.model, instant.spacing, judging)
         seconds = time.perf_counter() - begun
     scores = score_all(adapted.model or instant.model, preferences.rows, frozen.base)
     lead = (scores[preferences.first] - scores[preferences.second]).numpy()[preferences.answers.pair[judging]]
-    return {"seconds": seconds, "right": float((lead * preferences.answers.sign[judging] > 0).mean())}
+    right = float((lead * preferences.answers.sign[judging] > 0).mean())
+    return {"seconds": seconds, "rate": BATCH / statistics.mean(clock.steps()), "right": right}
 
 
 def _record(number: int, pair: dict[str, Any]) -> dict[str, Any]:

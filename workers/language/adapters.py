@@ -149,11 +149,8 @@ def _hooks(lm: LanguageModel, adapter: Adapter) -> Iterator[tuple[nn.Module, Any
 
         def add(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, a: Tensor = a, b: Tensor = b) -> Tensor:
             # Float32 throughout: in bf16 the small updates of an adapter would be rounded away.
-            narrow = functional.linear(inputs[0].float(), a)
-            if output.dtype == torch.float32:
-                # One product that adds to the output, in place of three arrays as wide as it.
-                return torch.addmm(output.flatten(0, -2), narrow.flatten(0, -2), b.t(), alpha=scale).view_as(output)
-            return output + functional.linear(narrow * scale, b).to(output.dtype)
+            update = functional.linear(functional.linear(inputs[0].float(), a) * scale, b)
+            return output + update.to(output.dtype)
 
         yield lm.model.get_submodule(path), add
 
