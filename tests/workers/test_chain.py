@@ -98,6 +98,7 @@ def test_answers_become_a_policy_that_writes_the_next_pairs(engine_url: str) -> 
 
 
 @pytest.mark.usefixtures("committed")
+@pytest.mark.slow
 def test_a_policy_made_by_dpo_is_promoted_and_writes_pairs_like_any_other(engine_url: str) -> None:
     with open_session() as session:
         project, olga = make_project(session), make_person(session, "olga", "operator")

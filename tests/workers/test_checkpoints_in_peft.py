@@ -41,9 +41,12 @@ def here(lm: LanguageModel, url: str) -> torch.Tensor:
     return logits
 
 
+# PEFT's model is as transformers makes it, ours is arranged for the processor: of a logit of 20 the last bits differ.
+
+
 def test_a_reward_model(tiny: LanguageModel, tmp_path: Path) -> None:
     write(make(tiny, 1), tmp_path.as_uri(), {"samples": 1}, {"kind": "reward"})
-    torch.testing.assert_close(in_peft(tmp_path), here(tiny, tmp_path.as_uri()), atol=1e-5, rtol=0)
+    torch.testing.assert_close(in_peft(tmp_path), here(tiny, tmp_path.as_uri()), atol=1e-5, rtol=1e-6)
 
 
 def test_a_policy(tiny: LanguageModel, likes_vowels: dict[str, Any], tmp_path: Path) -> None:
@@ -51,4 +54,4 @@ def test_a_policy(tiny: LanguageModel, likes_vowels: dict[str, Any], tmp_path: P
     result = run_iteration(training.spec(tmp_path, "ppo", **likes_vowels, hyper=hyper), RecordingContext())
     url = result["checkpoint"]["url"]
     directory = Path(url.removeprefix("file://"))
-    torch.testing.assert_close(in_peft(directory), here(tiny, url), atol=1e-5, rtol=0)
+    torch.testing.assert_close(in_peft(directory), here(tiny, url), atol=1e-5, rtol=1e-6)

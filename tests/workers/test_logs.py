@@ -1,15 +1,24 @@
 """A run's log: kept whole beside its artefacts, and on the machine that wrote it only for a while."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy.orm import Session
 
 from app.models import Project, Run, now
 from app.runs import logs as shown
+from app.settings import settings
 from tests.people import make_project
 from workers import artifacts, logs
 from workers.logs import RunLog
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests had runs of the same numbers."""
+    monkeypatch.setattr(settings, "data_dir", tmp_path)
+    monkeypatch.setattr(settings, "artifacts_url", (tmp_path / "artifacts").as_uri())
 
 
 def add_run(session: Session, project: Project, status: str, days: float = 0) -> Run:

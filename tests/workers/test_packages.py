@@ -149,6 +149,7 @@ def test_asking_twice_is_one_package(policy: int) -> None:
         assert packages.request(session, access(session), found, "adapter") is not first
 
 
+@pytest.mark.slow
 def test_a_model_of_another_shape_fails_with_a_sentence(policy: int, tiny: LanguageModel, tmp_path: Path) -> None:
     directory = tmp_path / "other"
     tiny.model.save_pretrained(directory)
