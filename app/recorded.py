@@ -52,6 +52,7 @@ WORKERS = (
         "“go on past the gates”."
     ),
     # The reward model's gate
+    N_("People are asked again about surprising answers: {n}."),
     *(N_("{share} [{low}, {high}] over {n} answers"), N_("{share} over {n} answers")),
     N_("The reward model tells people's choices apart: {figures}; length alone reaches {baseline}."),
     N_("The reward model's interval still includes chance: {figures}."),
@@ -172,10 +173,13 @@ def _patterns() -> list[tuple[str, str, re.Pattern[str]]]:
 
 
 def _hole(name: str) -> str:
-    return f"(?P<{name}>.+?)" if name in WHOLE_SENTENCES else f"(?P<{name}>(?:(?![.!?] ).)+?)"
+    if name in WHOLE_SENTENCES:
+        return f"(?P<{name}>.+?)"
+    # Figures have commas of their own: what follows them begins at the last one.
+    return f"(?P<{name}>(?:(?![.!?] ).)+{'' if name == 'figures' else '?'})"
 
 
 def _tells_enough(message: str) -> bool:
     """Whether a message of a page is told from others by its own words: a sentence, or one without figures."""
     own = _HOLE.sub("", message)
-    return "%(" not in message and (own == message or (own.endswith(".") and len(own) > 12))
+    return "%(" not in message and (own == message or (own.endswith(".") and len(own) > 8))

@@ -49,6 +49,31 @@ def english_words(text: str) -> list[str]:
     return [word for word in re.findall(r"[A-Za-z_]{3,}", text) if word not in ("PPO", "kl_target", "beta", "Pairloop")]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The reward model tells people's choices apart: 89% [77%, 95%] over 45 answers; length alone reaches 89%. "
+        "People are asked again about surprising answers: 5.",
+        "The policy earns +1.44 [+1.08, +1.81] standard deviations of reward on held-out prompts, 3.6 nats from the "
+        "base model. The held-out reward has not risen at 3 looks in a row. The run went back to update 8.",
+        "The candidate wins 84% [75%, 90%] of 24 prompts against the base model (53% at equal length), 2.6 nats from "
+        "the base model.",
+        "The candidate wins 84% [75%, 90%] of 24 prompts against the policy in use (53% at equal length), but repeats "
+        "31% of its trigrams (base model: 12%). Read its answers before you promote it.",
+        "The candidate wins 84% [75%, 90%] of 24 prompts against the base model (53% at equal length), but is 7.1 nats "
+        "from the base model; the budget is 6. Train with a smaller KL budget, or promote it.",
+        "The policy agrees with 71% [60%, 80%] of 80 unseen choices, 5.4 nats from the base model.",
+        "Update 5 of 8. Reward +0.18, KL 0.7 nats.",
+        "Step 5 of 80. KL 0.7 nats, loss 0.312.",
+    ],
+)
+def test_a_sentence_with_its_figures_is_read_whole(text: str, korean: None) -> None:
+    said = recorded(text)
+    assert not english_words(said)
+    assert sorted(re.findall(r"[\d.]*\d", said)) == sorted(re.findall(r"[\d.]*\d", text))
+    assert not re.search(r"\[[^\]]*\[|\([^)]*\(", said), "figures stay together"
+
+
 @pytest.mark.parametrize("name", RECORD)
 def test_every_sentence_that_is_recorded_is_read_in_korean(name: str, korean: None) -> None:
     for text in sentences(ROOT / name):
