@@ -219,7 +219,8 @@ def test_a_server_that_starts_again_gets_what_was_chosen_meanwhile(
         wait_for(server)
         page.goto(PAGE)
         first = desk(page)
-        with expecting(page, "Failed to load resource: net::ERR_", "htmx:"):
+        # A sign of life may be under way while the answer goes out again; it then hears that the pair is answered.
+        with expecting(page, "Failed to load resource", "htmx:"):
             server.kill()
             page.keyboard.press("3")
             expect(page.get_by_role("alert")).to_contain_text("Not sent")
@@ -227,9 +228,9 @@ def test_a_server_that_starts_again_gets_what_was_chosen_meanwhile(
             wait_for(server)
             page.keyboard.press("Enter")
             expect(page.locator(f"#desk[data-assignment='{first}']")).to_have_count(0, timeout=30_000)
-        desk(page)
-        assert kept() == [("preferred", "left", 1)]
-        page.goto("about:blank")
+            desk(page)
+            assert kept() == [("preferred", "left", 1)]
+            page.goto("about:blank")
     finally:
         server.kill()
 
