@@ -47,6 +47,7 @@ async def get_session() -> AsyncIterator[Session]:
     try:
         yield session
         await run_in_threadpool(session.commit)
+        session.close()  # its connection is back already; nothing that is loaded later takes another one
     except BaseException:
         with CancelScope(shield=True):  # a request that is cut off gives its connection back too
             await run_in_threadpool(session.close)

@@ -117,18 +117,13 @@ def gettext(message: str) -> str:
     return _catalogue(language()).gettext(message) if message else ""
 
 
-@cache
-def _known(code: str) -> tuple[str, ...]:
+def messages(code: str) -> tuple[str, ...]:
+    """Every message without a plural that there is in a language, as it stands in the code."""
     path = CATALOGUES / code / "LC_MESSAGES" / "pairloop.po"
     if not path.exists():
         return ()
     entries = read_po(io.BytesIO(path.read_bytes()), locale=code)
     return tuple(one.id for one in entries if isinstance(one.id, str) and one.id)
-
-
-def messages() -> tuple[str, ...]:
-    """Every message without a plural that there is in the language of this answer, as it stands in the code."""
-    return _known(language())
 
 
 def ngettext(one: str, many: str, n: int) -> str:

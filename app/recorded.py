@@ -7,6 +7,7 @@ same pattern in its own language with the same figures; what follows no pattern 
 
 import re
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from app.languages import N_, gettext, language, messages
 
@@ -115,24 +116,38 @@ FIGURES = (
     *(N_("Reward {reward}, KL {kl} nats."), N_("KL {kl} nats."), N_("Loss {loss}."), N_("KL {kl} nats, loss {loss}.")),
 )
 """What app/runs/sentences.py joins from the figures that a run reported."""
+LONGEST, MOST_TOGETHER = 2000, 6
+"""Longer texts are no sentences of ours and stay as they are; so many sentences may follow one pattern together."""
 _HOLE = re.compile(r"\{(\w+)[^}]*\}")
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?]) (?=\S)")
 
 
+class _Pattern(NamedTuple):
+    """A message as its own words, and the names of the holes between them."""
+
+    message: str
+    words: list[str]
+    names: list[str]
+
+
 def recorded(text: str | None) -> str:
     """The recorded sentences, in the language of this answer."""
-    return _said(text, language()) if text and language() != "en" else text or ""
+    if not text or language() == "en" or len(text) > LONGEST:
+        return text or ""
+    return _said(text, language())
 
 
 @lru_cache(maxsize=4096)
 def _said(text: str, code: str) -> str:
-    if (whole := _by_pattern(text)) is not None:
+    if (whole := _by_pattern(text, code)) is not None:
         return whole
     # Several sentences: the longest runs of them that follow a pattern, from the left.
     parts, said = _BETWEEN_SENTENCES.split(text), list[str]()
+    if len(parts) == 1:
+        return text
     while parts:
-        for end in range(len(parts), 0, -1):
-            found = _by_pattern(" ".join(parts[:end])) if end < len(parts) or said else None
+        for end in range(min(len(parts), MOST_TOGETHER), 0, -1):
+            found = _by_pattern(" ".join(parts[:end]), code)
             if found is not None or end == 1:
                 said.append(found or parts[0])
                 parts = parts[end:]
@@ -140,16 +155,39 @@ def _said(text: str, code: str) -> str:
     return " ".join(said)
 
 
-def _by_pattern(text: str) -> str | None:
-    for message, start, pattern in _patterns():
-        if text.startswith(start) and (found := pattern.fullmatch(text)):
-            return _with(gettext(message), {name: _value(value) for name, value in found.groupdict().items()})
+def _by_pattern(text: str, code: str) -> str | None:
+    for pattern in _beginning(code, text[:1]):
+        values = _values(pattern, text)
+        if values is not None:
+            return _with(gettext(pattern.message), {name: _value(said, code) for name, said in values.items()})
     return None
 
 
-def _value(text: str) -> str:
+def _values(pattern: _Pattern, text: str) -> dict[str, str] | None:
+    """What stands in the holes where the text follows the pattern, else None.
+
+    Found from word to word without ever going back, because a text may be made by somebody to be slow to match.
+    """
+    first, *others = pattern.words
+    if not (text.startswith(first) and text.endswith(pattern.words[-1])):
+        return None
+    if not others:
+        return {} if text == first else None
+    values, place, last = dict[str, str](), len(first), len(text) - len(others[-1])
+    for name, after in zip(pattern.names, others, strict=True):
+        # Figures have commas of their own: what follows them begins at the last one.
+        find = text.rfind if name == "figures" else text.find
+        end = last if name == pattern.names[-1] else find(after, place, last)
+        values[name] = text[place:end] if end > place else ""
+        if not values[name] or (name not in WHOLE_SENTENCES and _BETWEEN_SENTENCES.search(values[name])):
+            return None
+        place = end + len(after)
+    return values
+
+
+def _value(text: str, code: str) -> str:
     """What stood in a hole: a figure, or words that follow a pattern themselves."""
-    return text if not re.search("[A-Za-z]{2}", text) else _said(text, language())
+    return _said(text, code) if re.search("[A-Za-z]{2}", text) else text
 
 
 def _with(message: str, values: dict[str, str]) -> str:
@@ -157,26 +195,22 @@ def _with(message: str, values: dict[str, str]) -> str:
     return _HOLE.sub(lambda hole: values.get(hole[1], hole[0]), message)
 
 
+@lru_cache(maxsize=1024)
+def _beginning(code: str, first: str) -> list[_Pattern]:
+    """The patterns that a text which begins with this character may follow."""
+    return [one for one in _patterns(code) if one.words[0][:1] in ("", first)]
+
+
 @cache
-def _patterns() -> list[tuple[str, str, re.Pattern[str]]]:
-    """Message, how it starts, and what matches it; those with the most words of their own first."""
+def _patterns(code: str) -> list[_Pattern]:
+    """Those with the most words of their own first."""
     found = []
-    for message in {*WORKERS, *FIGURES, *filter(_tells_enough, messages())}:
+    for message in {*WORKERS, *FIGURES, *filter(_tells_enough, messages(code))}:
         pieces = _HOLE.split(message)
         words, names = pieces[::2], pieces[1::2]
-        if len(set(names)) < len(names):
-            continue
-        holes = zip(names, words[1:], strict=True)
-        pattern = re.escape(words[0]) + "".join(_hole(name) + re.escape(after) for name, after in holes)
-        found.append((message, words[0], re.compile(pattern, re.DOTALL)))
-    return sorted(found, key=lambda one: (-len(_HOLE.sub("", one[0])), one[0]))
-
-
-def _hole(name: str) -> str:
-    if name in WHOLE_SENTENCES:
-        return f"(?P<{name}>.+?)"
-    # Figures have commas of their own: what follows them begins at the last one.
-    return f"(?P<{name}>(?:(?![.!?] ).)+{'' if name == 'figures' else '?'})"
+        if len(set(names)) == len(names):
+            found.append(_Pattern(message, words, names))
+    return sorted(found, key=lambda one: (-len("".join(one.words)), one.message))
 
 
 def _tells_enough(message: str) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from app.accounts.erasure import REMOVED
+
 CHAT = "chat"
-REMOVED = "(removed)"
 _GONE: dict[str, Any] = {
     "prompt": [{"role": "user", "content": REMOVED}],
     "response_a": REMOVED,
@@ -43,16 +44,12 @@ def together(rows: Iterator[pa.RecordBatch], texts: Iterator[pa.RecordBatch]) ->
     said = (one for batch in texts for one in batch.to_pylist())
     following = next(said, None)
     for batch in rows:
-        in_chat = pc.fill_null(pc.equal(batch["source"], CHAT), False)
-        if not pc.any(in_chat).as_py():
-            yield batch
-            continue
-        filled = batch.to_pylist()
+        filled = batch.to_pylist() if CHAT in pc.unique(batch["source"]).to_pylist() else []
         for row in filled:
             while following is not None and int(following["answer"]) < int(row["answer"]):
                 following = next(said, None)
             if row["source"] == CHAT:
-                mine = following is not None and following["answer"] == row["answer"]
-                found = following if mine and following is not None else _GONE | _UNSAID
+                is_there = following is not None and following["answer"] == row["answer"]
+                found = following if is_there and following else _GONE | _UNSAID
                 row.update((name, value) for name, value in found.items() if name in row)
-        yield pa.RecordBatch.from_pylist(filled, schema=batch.schema)
+        yield pa.RecordBatch.from_pylist(filled, schema=batch.schema) if filled else batch

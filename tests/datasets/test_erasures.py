@@ -138,7 +138,7 @@ def chatted(scene: Scene, person: User, words: str) -> Answer:
         return answer
 
 
-def test_a_snapshot_loses_what_the_person_said_in_chats_and_stays_readable(scene: Scene) -> None:
+def test_a_snapshot_loses_what_the_person_said_in_chats_and_stays_readable(api: TestClient, scene: Scene) -> None:
     hers, his = chatted(scene, scene.alice, "Dorothea"), chatted(scene, scene.bob, "Casaubon")
     with open_session() as session:
         snapshot = snapshots.take(session, session.merge(scene.project), Filters())
@@ -152,6 +152,9 @@ def test_a_snapshot_loses_what_the_person_said_in_chats_and_stays_readable(scene
     with open_session() as session:
         kept = session.get_one(Snapshot, snapshot.id)
     assert [one["chats"] for one in kept.manifest["erasures"]] == [1]
+    page = api.get(f"/projects/garden/snapshots/{snapshot.sha256}").text
+    assert "1 row removed from rationales.parquet" in page
+    assert "1 row removed from chats.parquet" in page
     rows = {row["answer"]: row for batch in snapshots.taken_rows(kept) for row in batch.to_pylist()}
     gone = rows[str(hers.id)]
     assert (gone["prompt"], gone["response_a"]) == ([{"role": "user", "content": "(removed)"}], "(removed)")
@@ -184,3 +187,16 @@ def test_without_chats_there_is_no_file_for_them(scene: Scene) -> None:
     with open_session() as session:
         snapshot = snapshots.take(session, session.merge(scene.project), Filters())
     assert set(snapshot.manifest["files"]) == {"answers.parquet", "rationales.parquet"}
+
+
+def test_its_page_says_so_where_only_chats_were_erased(api: TestClient, scene: Scene) -> None:
+    with open_session() as session:
+        session.execute(update(Answer).values(rationale=""))
+    chatted(scene, scene.alice, "Dorothea")
+    with open_session() as session:
+        snapshot = snapshots.take(session, session.merge(scene.project), Filters())
+    erase_alice(scene)
+    page = api.get(f"/projects/garden/snapshots/{snapshot.sha256}")
+    assert page.status_code == 200
+    assert "1 row removed from chats.parquet" in page.text
+    assert "rationales.parquet, which" not in page.text
