@@ -31,7 +31,11 @@ SMALL, LARGE = 50_000_000, 500_000_000  # bytes
 WORDS = "Write a short letter to a friend who has moved to the sea, and tell what the garden did in the month of May"
 CHILD = """
 import resource, sys, time
+from app.database import open_session
+from app.models import Run
 from app.prompts import imports
+with open_session() as session:  # a worker knows its tables and is connected
+    session.get_one(Run, int(sys.argv[1]))
 begun, cpu = time.perf_counter(), time.process_time()
 imports.bring_in(int(sys.argv[1]))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

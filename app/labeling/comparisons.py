@@ -15,13 +15,17 @@ from app.messages import check_text
 from app.models import ORDINARY, Checkpoint, Comparison, Project, Prompt, Response
 
 # Made once, because making it takes longer than writing a prompt with it.
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def prompt_hash(messages: Sequence[dict[str, Any]]) -> str:
     """SHA-256 of the conversation's normalised text: NFC, white space as single blanks, case kept, roles included."""
-    spoken = [[turn["role"], " ".join(unicodedata.normalize("NFC", turn["content"]).split())] for turn in messages]
-    return hashlib.sha256(_ENCODER.encode(spoken).encode()).hexdigest()
+    # JSON of [[role, content], …], written out because that is several times as fast as to encode the lists.
+    spoken = (
+        f"[{_quoted(turn['role'])},{_quoted(' '.join(unicodedata.normalize('NFC', turn['content']).split()))}]"
+        for turn in messages
+    )
+    return hashlib.sha256(f"[{','.join(spoken)}]".encode()).hexdigest()
 
 
 def is_holdout(hash: str) -> bool:

@@ -35,6 +35,8 @@ class Entry(NamedTuple):
     why: str = ""
     size: int = 0
     """About how many bytes it takes, where `raw` does not show it."""
+    row: Any = None
+    """The row of a file that it was made of, where it was."""
 
 
 async def spooled(request: Request) -> AsyncIterator[IO[bytes]]:
@@ -100,7 +102,7 @@ def _lines(file: IO[bytes]) -> Iterator[Entry]:
             yield too_long(number, raw)
             continue
         try:
-            yield Entry(number, DECODER.decode(raw.decode()), raw)
+            yield Entry(number, _decoded(raw.decode()), raw)
         except UnicodeDecodeError as problem:
             yield Entry(number, None, raw, _not_utf8(problem))
         except (ValueError, RecursionError) as problem:
@@ -209,6 +211,15 @@ def _no_number(name: str) -> NoReturn:
 
 
 DECODER = json.JSONDecoder(parse_constant=_no_number)
+
+
+def _decoded(text: str) -> Any:
+    """What `DECODER.decode` says, without its search for white space where there is none."""
+    try:
+        value, end = DECODER.raw_decode(text)
+    except ValueError:
+        end = -1
+    return value if end == len(text) else DECODER.decode(text)
 
 
 def _not_json(problem: ValueError | RecursionError, start: int = 0) -> str:

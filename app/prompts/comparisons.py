@@ -85,14 +85,18 @@ def add(
 def looked_at(items: Iterable[Entry], source: str) -> Iterator[Checked]:
     """The items, a part at a time, as they would be stored; asks the database nothing."""
     rest = iter(items)
-    while some := list(islice(rest, AT_ONCE)):
-        found = Checked([], [])
-        for entry in some:
-            try:
-                found.good.append(checked(entry, source))
-            except BadInput as problem:
-                found.wrong.append((entry, problem.message))
+    while (found := _checked(islice(rest, AT_ONCE), source)).good or found.wrong:
         yield found
+
+
+def _checked(entries: Iterable[Entry], source: str) -> Checked:
+    found = Checked([], [])
+    for entry in entries:
+        try:
+            found.good.append(checked(entry, source))
+        except BadInput as problem:
+            found.wrong.append((entry, problem.message))
+    return found
 
 
 def store(

@@ -6,7 +6,7 @@ from contextlib import closing
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Access, may
@@ -21,7 +21,6 @@ from app.prompts.copying import copy
 from app.prompts.formats import Source
 from app.prompts.previews import Preview
 from app.prompts.prompts import Added
-from app.prompts.tables import as_line
 from app.queue import enqueue
 from app.runs import runs
 
@@ -148,9 +147,9 @@ def bring_in(run_id: int, check: Check = lambda: None) -> str:
     return f"Added {taken.added:,} {run.params['what']}."
 
 
-def _looked_at(batch: list[Entry], upload: Upload, params: Mapping[str, Any]) -> Iterator[Any]:
+def _looked_at(some: Iterator[Entry], upload: Upload, params: Mapping[str, Any]) -> Iterator[Any]:
     layout, mapping = layouts.find(params["layout"]), params["mapping"]
-    items = (one for entry in batch for one in layouts.applied(layout, mapping, entry))
+    items = (one for entry in some for one in layouts.applied(layout, mapping, entry))
     return KINDS[layout.what].looked_at(items, _source(upload))
 
 
@@ -160,23 +159,25 @@ def _source(upload: Upload) -> str:
 
 def _bring_some(run_id: int, project: Project, upload: Upload, batch: Batch, taken: Taken) -> Taken:
     with open_session() as session:
+        # A crash may take the last few batches whole, and the next try brings them; what ends the import waits for
+        # the disk, and so for all of them.
+        session.execute(text("set local synchronous_commit = off"))
         run = session.get_one(Run, run_id, with_for_update=True)
         what = layouts.find(run.params["layout"]).what
         store = KINDS[what].store
         result = store(session, project, batch.parts, _source(upload), run_id=run_id, most_told=ahead.BATCH)
-        _keep_wrong(session, run, batch.rows, result, MOST_KEPT - taken.refused)
-        taken = taken.plus(len(batch.rows), result)
+        _keep_wrong(session, run, result, MOST_KEPT - taken.refused)
+        taken = taken.plus(batch.rows, result)
         run.result = {**run.result, **taken._asdict()}
         run.phase, run.done, run.total = "import", round(STEPS * batch.share), STEPS
         run.message = f"Added {taken.added:,} {what} so far."
     return taken
 
 
-def _keep_wrong(session: Session, run: Run, batch: list[Entry], result: Added, room: int) -> None:
+def _keep_wrong(session: Session, run: Run, result: Added, room: int) -> None:
     if not result.rejected or room <= 0:
         return
-    rows = {entry.line: as_line(entry.value) for entry in batch if not entry.raw and entry.value is not None}
-    wrong = ((run.id, one.line, one.why, _kept(one.raw or rows.get(one.line, b""), run)) for one in result.rejected)
+    wrong = ((run.id, one.line, one.why, _kept(one.raw, run)) for one in result.rejected)
     copy(session, "wrong_lines", ("run_id", "line", "why", "raw"), islice(wrong, room))
 
 

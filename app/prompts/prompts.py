@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -17,13 +17,14 @@ from app.messages import check_text, conversation
 from app.models import Project, Prompt
 from app.prompts.bodies import Entry
 from app.prompts.copying import insert_prompts, line
+from app.prompts.tables import as_line
 from app.runs import due
 
 AT_ONCE = 5000
 MOST_TOLD = 1000
 """How many refused entries are told one by one; the others are only counted."""
 HIGHEST_PRIORITY = 1_000_000
-_ENCODER = json.JSONEncoder(ensure_ascii=False)
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,22 @@ class Added:
         for entry, why in wrong:
             self.refused += 1
             if len(self.rejected) < self.most_told:
-                self.rejected.append(Rejected(entry.line, why, entry.raw))
+                raw = entry.raw or (b"" if entry.row is None else as_line(entry.row))
+                self.rejected.append(Rejected(entry.line, why, raw))
 
     def to_json(self) -> dict[str, Any]:
         told = [{"line": one.line, "why": one.why} for one in self.rejected]
         return {"added": self.added, "duplicates": self.duplicates, "rejected": told, "rejected_total": self.refused}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checked:
     """Prompts that were looked at and may be stored: each once, as COPY reads it, by its hash."""
 
-    lines: dict[str, str]
-    good: int
+    lines: dict[str, str] = field(default_factory=dict)
+    good: int = 0
     """How many there were, with those that stood there twice."""
-    wrong: list[tuple[Entry, str]]
+    wrong: list[tuple[Entry, str]] = field(default_factory=list)
     """What cannot be used, and why."""
 
 
@@ -88,23 +90,22 @@ def add(
 def looked_at(items: Iterable[Entry], source: str) -> Iterator[Checked]:
     """The items, a part at a time, as they would be stored; asks the database nothing."""
     rest = iter(items)
-    while some := list(islice(rest, AT_ONCE)):
-        yield _checked(some, source)
+    while (found := _checked(islice(rest, AT_ONCE), source)).good or found.wrong:
+        yield found
 
 
-def _checked(entries: Sequence[Entry], source: str) -> Checked:
-    found = Checked({}, 0, [])
-    good = 0
+def _checked(entries: Iterable[Entry], source: str) -> Checked:
+    found = Checked()
     for entry in entries:
         try:
             row = checked(entry, source)
         except BadInput as problem:
             found.wrong.append((entry, problem.message))
         else:
-            good += 1
+            found.good += 1
             if row["hash"] not in found.lines:
                 found.lines[row["hash"]] = line({**row, "messages": as_stored(row["messages"])})
-    return replace(found, good=good)
+    return found
 
 
 def store(
@@ -150,7 +151,8 @@ def checked(entry: Entry, source: str) -> dict[str, Any]:
 
 def as_stored(messages: Sequence[dict[str, Any]]) -> str:
     """A conversation as the database takes it in a COPY."""
-    return _ENCODER.encode(messages)
+    turns = (f'{{"role": {_quoted(turn["role"])}, "content": {_quoted(turn["content"])}}}' for turn in messages)
+    return f"[{', '.join(turns)}]"
 
 
 def labels_of(value: dict[str, Any], source: str) -> dict[str, Any]:

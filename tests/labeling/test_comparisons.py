@@ -1,6 +1,7 @@
 """Prompts and comparisons come in checked, once, and with a hold-out that follows from the text."""
 
 import hashlib
+import json
 from typing import Any
 
 import pytest
@@ -37,6 +38,16 @@ def test_the_hash_is_that_of_a_text_anybody_can_write_down() -> None:
 )
 def test_the_hash_knows_the_same_text_again(one: str, other: str, same: bool) -> None:
     assert (prompt_hash(said(one)) == prompt_hash(said(other))) is same
+
+
+def test_the_hash_is_that_of_json_whatever_the_text_has_in_it() -> None:
+    turns = said("be brief", "system") + said('a "b"\\c\x01 \u2028 \U0001f600 \uac00')
+    json_text = json.dumps(
+        [[turn["role"], turn["content"]] for turn in turns], ensure_ascii=False, separators=(",", ":")
+    )
+    # The line separator is white space, as every blank is.
+    normal = json_text.replace(" \u2028 ", " ").encode()
+    assert prompt_hash(turns) == hashlib.sha256(normal).hexdigest()
 
 
 def test_the_hash_includes_who_spoke_and_where_a_turn_ends() -> None:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -253,6 +254,21 @@ def test_several_answers_to_one_pair_are_all_kept(access: Access) -> None:
         said = session.scalars(select(Answer.preferred).order_by(Answer.id)).all()
         assert (pair.status, pair.counted, list(said)) == ("complete", 3, ["a", "b", "a"])
         assert session.scalar(select(Project.id)) == access.project.id
+
+
+def test_the_process_takes_the_turns_that_it_took_before(access: Access) -> None:
+    before = sys.getswitchinterval()
+    imports.bring_in(send(access, lines(5)))
+    assert sys.getswitchinterval() == before
+
+
+def test_texts_are_stored_as_they_were_sent(access: Access) -> None:
+    texts = ['a "b"\\c', "one\ntwo\tthree", "\x01 \u2028", "\\N", "\uac00\U0001f600"]
+    sent = [{"prompt": text, "tags": [text.strip()], "source": text} for text in texts]
+    imports.bring_in(send(access, json.dumps(sent).encode()))
+    with open_session() as session:
+        found = session.scalars(select(Prompt).order_by(Prompt.id)).all()
+    assert [(one.messages[0]["content"], one.tags, one.source) for one in found] == [(t, [t.strip()], t) for t in texts]
 
 
 def test_prompts_start_to_be_sampled_while_the_rest_is_read(access: Access, small_batches: None) -> None:

@@ -107,9 +107,9 @@ def applied(layout: Layout, columns: Columns, entry: Entry) -> list[Entry]:
     try:
         if layout.sister and not layout.fits(row, columns):
             layout, columns = _sister(layout, columns, row)
-        return [Entry(entry.line, value, entry.raw) for value in layout.read(row, columns)]
+        return [Entry(entry.line, value, entry.raw, row=row) for value in layout.read(row, columns)]
     except BadInput as problem:
-        return [Entry(entry.line, None, entry.raw, problem.message)]
+        return [Entry(entry.line, None, entry.raw, problem.message, row=row)]
 
 
 def _sister(layout: Layout, columns: Columns, row: Row) -> tuple[Layout, Columns]:
