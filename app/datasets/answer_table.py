@@ -3,15 +3,17 @@
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from sqlalchemy import BigInteger, Select, func, select
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
 from app.datasets import chat_texts, copied, rules
@@ -71,7 +73,17 @@ READ = pa.schema(
         *(pa.field(name, pa.string()) for name in ("rationale", "base_a", "base_b")),
     ]
 )
-"""What `statement` gives: the table, people by their ids, and what is counted or lies apart."""
+"""What is read: the table, people by their ids, and what is counted or lies apart."""
+ONCE = {
+    "prompt_again": ("prompt", "prompt_hash", "holdout"),
+    "pair_again": (
+        "prompt_token_ids",
+        *(f"{name}_{side}" for name in ("response", "tokens", "finish", "checkpoint", "base") for side in "ab"),
+    ),
+}
+"""What Postgres sends but once for answers in a row about the same prompt, or the same pair of responses."""
+SENT = pa.schema([*READ, *(pa.field(flag, pa.bool_()) for flag in ONCE)])
+"""What `statement` gives."""
 FEW_VALUES = ["verdict", "preferred", "annotator", "source", "purpose", "finish_a", "finish_b", "shown_left"]
 """Text columns worth a dictionary; for the long ones looking for repetition costs a third of the time of writing."""
 
@@ -129,7 +141,7 @@ def write(
     counts = Counts()
     # The project is part of the bytes, so that two projects without answers still have snapshots of their own.
     mark = {"pairloop.table": str(VERSION), "pairloop.project": str(project.id)}
-    query = statement(session, project, filters).with_for_update(read=True, key_share=True, of=Answer)
+    query = statement(session, project, filters, lock=True)
     with (
         writer(directory / "answers.parquet", SCHEMA.with_metadata(mark)) as answers,
         writer(directory / "rationales.parquet", RATIONALES) as rationales,
@@ -137,7 +149,7 @@ def write(
     ):
 
         def put(chunk: bytes) -> int:
-            read = copied.batch(chunk, READ)
+            read = _read(chunk)
             counts.add(read)
             rows, texts = chat_texts.apart(_batch(read))
             answers.write_batch(rows.replace_schema_metadata(mark), row_group_size=ROWS)
@@ -148,9 +160,11 @@ def write(
                 rationales.write_batch(said, row_group_size=ROWS)
             return len(counts.held)
 
-        # Postgres makes the next chunk meanwhile.
-        for done in in_order(put, copied.chunks(session.connection(), query, ROWS), 1):
-            report(done)
+        # Closed where a chunk cannot be put: what is still under way would keep the connection for ever.
+        with closing(copied.chunks(session.connection(), query, ROWS)) as chunks:
+            # Postgres makes the next chunk meanwhile.
+            for done in in_order(put, chunks, 1):
+                report(done)
     return counts
 
 
@@ -158,64 +172,106 @@ def preview(
     session: Session, project: Project, filters: Filters, rows: int
 ) -> tuple[pa.RecordBatch, Iterator[tuple[str, str]]]:
     """The newest few answers as a snapshot would hold them, oldest first, and their rationales."""
-    query = statement(session, project, filters).order_by(None).order_by(Answer.id.desc()).limit(rows)
-    found = [copied.batch(chunk, READ) for chunk in copied.chunks(session.connection(), query, rows)]
+    query = statement(session, project, filters, newest=rows)
+    found = [_read(chunk) for chunk in copied.chunks(session.connection(), query, rows)]
     read = found[0] if found else pa.RecordBatch.from_pylist([], schema=READ)
-    read = read.take(pa.array(range(read.num_rows - 1, -1, -1), pa.int64()))
     return _batch(read), zip(read["answer"].to_pylist(), read["rationale"].to_pylist(), strict=True)
 
 
-def statement(session: Session, project: Project, filters: Filters) -> Select[*tuple[Any, ...]]:
-    """One row per answer of the project that the filters take, in the order of the ids; its columns are READ's."""
+def statement(
+    session: Session, project: Project, filters: Filters, *, newest: int | None = None, lock: bool = False
+) -> Select[*tuple[Any, ...]]:
+    """One row per answer of the project that the filters take, in the order of the ids; its columns are SENT's.
+
+    `newest`: no more than so many, the latest ones. `lock`: nobody can undo them until the transaction ends.
+    """
+    compared = (Comparison.prompt_id, Comparison.response_a_id, Comparison.response_b_id, Comparison.purpose)
+    found = (
+        select(*Answer.__table__.columns, *compared)
+        .join(Comparison, Comparison.id == Answer.comparison_id)
+        .where(*rules.where(session, project, filters))
+        .order_by(Answer.id if newest is None else Answer.id.desc())
+        .limit(newest)
+    )
+    if lock:
+        found = found.with_for_update(read=True, key_share=True, of=Answer)
+    answers = found.subquery("found")
+    # Counted anew in each chunk, so that none needs the one before.
+    begins = func.mod(func.row_number().over(order_by=answers.c.id) - 1, ROWS) == 0
+
+    def as_before(column: ColumnElement[Any]) -> ColumnElement[bool]:
+        before = func.lag(column).over(order_by=answers.c.id)
+        return and_(func.coalesce(before == column, False), ~begins)
+
+    taken = select(
+        *answers.c,
+        as_before(answers.c.prompt_id).label("prompt_again"),
+        as_before(answers.c.comparison_id).label("pair_again"),
+    ).subquery("taken")
+    row = taken.c
     a, b = aliased(Response, name="a"), aliased(Response, name="b")
-    seconds = func.coalesce(Answer.seconds_client, Answer.seconds_server)
     return (
         select(
-            Answer.id.label("answer"),
-            Answer.comparison_id.label("comparison"),
-            Prompt.id.label("prompt_id"),
+            row.id.label("answer"),
+            row.comparison_id.label("comparison"),
+            row.prompt_id,
             Prompt.messages.label("prompt"),
             Prompt.hash.label("prompt_hash"),
             Prompt.holdout,
             a.text.label("response_a"),
             b.text.label("response_b"),
-            a.id.label("response_a_id"),
-            b.id.label("response_b_id"),
+            row.response_a_id,
+            row.response_b_id,
             func.coalesce(a.prompt_token_ids, b.prompt_token_ids).label("prompt_token_ids"),
             a.token_ids.label("tokens_a"),
             b.token_ids.label("tokens_b"),
             a.finish_reason.label("finish_a"),
             b.finish_reason.label("finish_b"),
-            Answer.verdict,
-            Answer.preferred,
-            Answer.strength,
-            Answer.skip_reason,
-            Answer.flags,
+            row.verdict,
+            row.preferred,
+            row.strength,
+            row.skip_reason,
+            row.flags,
             # Postgres writes the keys of a JSON object in an order of its own, always the same one.
-            Answer.criteria,
-            Answer.user_id.label("annotator"),
-            seconds.label("seconds"),
-            (func.extract("epoch", Answer.created_at) * 1_000_000).cast(BigInteger).label("created"),
-            Answer.guideline_version,
+            row.criteria,
+            row.user_id.label("annotator"),
+            func.coalesce(row.seconds_client, row.seconds_server).label("seconds"),
+            (func.extract("epoch", row.created_at) * 1_000_000).cast(BigInteger).label("created"),
+            row.guideline_version,
             a.checkpoint_id.label("checkpoint_a"),
             b.checkpoint_id.label("checkpoint_b"),
-            Answer.source,
-            Answer.simulated,
-            Comparison.purpose,
+            row.source,
+            row.simulated,
+            row.purpose,
             Assignment.shown_left,
-            Answer.revision,
-            Answer.rationale,
+            row.revision,
+            row.rationale,
             a.base_model.label("base_a"),
             b.base_model.label("base_b"),
+            row.prompt_again,
+            row.pair_again,
         )
-        .join(Comparison, Comparison.id == Answer.comparison_id)
-        .join(Prompt, Prompt.id == Comparison.prompt_id)
-        .join(a, a.id == Comparison.response_a_id)
-        .join(b, b.id == Comparison.response_b_id)
-        .outerjoin(Assignment, Assignment.id == Answer.assignment_id)
-        .where(*rules.where(session, project, filters))
-        .order_by(Answer.id)
+        .select_from(taken)
+        .outerjoin(Prompt, and_(Prompt.id == row.prompt_id, ~row.prompt_again))
+        .outerjoin(a, and_(a.id == row.response_a_id, ~row.pair_again))
+        .outerjoin(b, and_(b.id == row.response_b_id, ~row.pair_again))
+        .outerjoin(Assignment, Assignment.id == row.assignment_id)
+        .order_by(row.id)
     )
+
+
+def _read(chunk: bytes) -> pa.RecordBatch:
+    """A chunk of `statement`'s rows, with what is as before in its place."""
+    sent = copied.batch(chunk, SENT)
+    source = {name: _last_said(sent[flag]) for flag, names in ONCE.items() for name in names}
+    columns = [sent[name].take(source[name]) if name in source else sent[name] for name in READ.names]
+    return pa.record_batch(columns, schema=READ)
+
+
+def _last_said(again: pa.Array) -> pa.Array:
+    """For each row the last one, itself or before it, that is not said again."""
+    said = pc.if_else(again, 0, pa.array(np.arange(len(again))))
+    return pa.array(np.maximum.accumulate(said.to_numpy()))
 
 
 def _batch(read: pa.RecordBatch) -> pa.RecordBatch:

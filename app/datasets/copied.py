@@ -1,6 +1,6 @@
 """Rows by way of Postgres's COPY: out of a query as Arrow columns, without a Python object of any value; and in."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ PLANS = ("enable_hashjoin", "enable_mergejoin", "enable_sort", "jit")
 spills to disk, and the first row comes at once."""
 
 
-def chunks(connection: Connection, query: Select[Any], rows: int) -> Iterator[bytes]:
+def chunks(connection: Connection, query: Select[Any], rows: int) -> Generator[bytes, None, None]:
     """The query's rows as CSV without a head, so many at a time."""
     compiled = query.compile(connection.engine, compile_kwargs={"render_postcompile": True})
     driver: Any = connection.connection.driver_connection
@@ -27,14 +27,14 @@ def chunks(connection: Connection, query: Select[Any], rows: int) -> Iterator[by
             driver.cursor() as cursor,
             cursor.copy(f"copy ({compiled}) to stdout (format csv)", compiled.params) as copy,
         ):
-            lines: list[bytes] = []
-            for line in copy:
-                lines.append(bytes(line))
-                if len(lines) == rows:
-                    yield b"".join(lines)
-                    lines = []
-        if lines:
-            yield b"".join(lines)
+            chunk = bytearray()
+            for number, line in enumerate(copy, 1):
+                chunk += line
+                if number % rows == 0:
+                    yield bytes(chunk)
+                    chunk.clear()
+        if chunk:
+            yield bytes(chunk)
 
 
 @contextmanager
@@ -103,17 +103,17 @@ def _read(column: pa.Array, kind: pa.DataType) -> pa.Array:
 
 def _list(column: pa.Array, kind: pa.DataType) -> pa.Array:
     """Lists as Postgres writes arrays, `{1,2}`, where no value needs quoting."""
-    parts = pc.split_pattern(pc.utf8_trim(column.fill_null(""), "{}"), ",")
-    values, counts = parts.flatten(), pc.list_value_length(parts).to_numpy().copy()
-    counts[pc.is_in(column, pa.array(["{}", None])).to_numpy(zero_copy_only=False)] = 0  # "" splits into one ""
-    if len(values) != counts.sum():
-        values = values.filter(pc.not_equal(values, ""))
+    there = pc.and_kleene(column.is_valid(), pc.not_equal(column, "{}")).fill_null(False)
+    parts = pc.split_pattern(pc.utf8_trim(column.filter(there), "{}"), ",")
+    values, counts = parts.flatten(), np.zeros(len(column), np.int64)
+    counts[there.to_numpy(zero_copy_only=False)] = pc.list_value_length(parts).to_numpy()
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), values.cast(kind.value_type), kind, mask=column.is_null())
 
 
 def _from_json(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    lines = pc.binary_join_element_wise('{"value":', column, "}", "")
+    given = column.drop_null()
+    lines = pc.binary_join_element_wise('{"value":', given, "}", "")
     text = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(lines)], pa.int32()), lines), "\n")[0].as_buffer()
     read = pyarrow.json.read_json(
         pa.BufferReader(text),
@@ -122,4 +122,9 @@ def _from_json(column: pa.Array, kind: pa.DataType) -> pa.Array:
             explicit_schema=pa.schema([("value", kind)]), unexpected_field_behavior="ignore"
         ),
     )
-    return whole(read["value"])
+    values = whole(read["value"])
+    if not column.null_count:
+        return values
+    there = column.is_valid()
+    places = np.cumsum(there.to_numpy(zero_copy_only=False)) - 1
+    return values.take(pc.if_else(there, pa.array(places), None))

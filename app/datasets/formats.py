@@ -12,7 +12,7 @@ import pyarrow.csv
 from app.datasets import answer_table, hub
 from app.datasets.answer_table import ROWS
 from app.datasets.beside import in_order
-from app.datasets.json_text import encoded, lines_of
+from app.datasets.json_text import encoded, joined, lines_of
 from app.errors import BadInput
 from app.languages import N_, _
 
@@ -46,9 +46,8 @@ def write_jsonl(path: Path, schema: pa.Schema, batches: Batches, about: About) -
     return rows
 
 
-def _as_lines(batch: pa.RecordBatch) -> tuple[bytes, int]:
-    lines = lines_of(batch, JSON_COLUMNS) if batch.num_rows else []
-    return "".join(f"{line}\n" for line in lines).encode(), batch.num_rows
+def _as_lines(batch: pa.RecordBatch) -> tuple[pa.Buffer | bytes, int]:
+    return joined(lines_of(batch, JSON_COLUMNS)) if batch.num_rows else b"", batch.num_rows
 
 
 def write_csv(path: Path, schema: pa.Schema, batches: Batches, about: About) -> int:

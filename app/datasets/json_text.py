@@ -9,14 +9,14 @@ import pyarrow.compute as pc
 ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"} | {
     one: f"\\u{ord(one):04x}" for one in "\x85\u2028\u2029"
 }
-RARE = {chr(code): f"\\u{code:04x}" for code in range(0x20) if chr(code) not in ESCAPES}
-RARE_PATTERN = r"[\x00-\x08\x0b\x0c\x0e-\x1f]"
-SPECIAL_PATTERN = r'[\x00-\x1f"\\\x{85}\x{2028}\x{2029}]'
+ESCAPES |= {chr(code): f"\\u{code:04x}" for code in range(0x20) if chr(code) not in ESCAPES}
+ORDINARY = bytes(set(range(256)) - set("".join(ESCAPES).encode()))
+"""Bytes that are part of none of these, in UTF-8."""
 
 Encode = Callable[[pa.Array], pa.Array]
 
 
-def lines_of(batch: pa.RecordBatch, json_columns: frozenset[str] = frozenset()) -> list[str]:
+def lines_of(batch: pa.RecordBatch, json_columns: frozenset[str] = frozenset()) -> pa.Array:
     """Each row as one line of JSON; columns named in `json_columns` hold JSON text already.
 
     Times are ISO 8601 in UTC, numbers that are no numbers become null.
@@ -25,8 +25,13 @@ def lines_of(batch: pa.RecordBatch, json_columns: frozenset[str] = frozenset()) 
         name: pc.fill_null(batch[name], "null") if name in json_columns else encoded(batch[name])
         for name in batch.schema.names
     }
-    lines: list[str] = _object(columns).to_pylist()
-    return lines
+    return _object(columns)
+
+
+def joined(lines: pa.Array) -> pa.Buffer:
+    """Lines with a line break after each, in UTF-8."""
+    every = pa.ListArray.from_arrays(pa.array([0, len(lines)], pa.int32()), lines)
+    return pc.binary_join_element_wise(pc.binary_join(every, "\n"), "\n", "")[0].as_buffer()
 
 
 def encoded(array: pa.Array) -> pa.Array:
@@ -39,13 +44,12 @@ def encoded(array: pa.Array) -> pa.Array:
 
 
 def _string(array: pa.Array) -> pa.Array:
-    if not pc.any(pc.match_substring_regex(array, SPECIAL_PATTERN)).as_py():
-        return pc.binary_join_element_wise('"', array, '"', "")
-    escapes = ESCAPES
-    if pc.any(pc.match_substring_regex(array, RARE_PATTERN)).as_py():
-        escapes = ESCAPES | RARE
-    for plain, escaped in escapes.items():
-        array = pc.replace_substring(array, plain, escaped)
+    # All bytes of the column at once, so that it is gone through only for what is somewhere in it.
+    data = array.buffers()[2]
+    found = data.to_pybytes().translate(None, ORDINARY) if data else b""
+    for plain, escaped in ESCAPES.items():
+        if plain.encode() in found:
+            array = pc.replace_substring(array, plain, escaped)
     return pc.binary_join_element_wise('"', array, '"', "")
 
 

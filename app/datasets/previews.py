@@ -82,7 +82,7 @@ def _examples(session: Session, project: Project, filters: Filters, form: Layout
     if per == votes.COMPARISON:
         make = votes.per_comparison(make, votes.Counted(iter([newest])), form.gives)
     beside = Beside(Rationales(said), Counter())
-    lines = [line for rows in make(iter([newest]), beside) for line in lines_of(rows, JSON_COLUMNS)]
+    lines = [line for rows in make(iter([newest]), beside) for line in lines_of(rows, JSON_COLUMNS).to_pylist()]
     return [_readable(line) for line in lines[-SHOWN:]][::-1]
 
 

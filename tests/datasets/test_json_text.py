@@ -64,11 +64,14 @@ def test_times_are_iso_8601_in_utc() -> None:
 
 def test_rows_are_objects_and_json_columns_stay_json() -> None:
     batch = pa.record_batch({"a": pa.array(["x", None]), "criteria": pa.array(['{"b": [1]}', None])})
-    assert lines_of(batch, frozenset({"criteria"})) == ['{"a":"x","criteria":{"b": [1]}}', '{"a":null,"criteria":null}']
+    assert lines_of(batch, frozenset({"criteria"})).to_pylist() == [
+        '{"a":"x","criteria":{"b": [1]}}',
+        '{"a":null,"criteria":null}',
+    ]
 
 
 def test_no_rows_make_no_lines() -> None:
-    assert lines_of(pa.RecordBatch.from_pylist([], RAW)) == []
+    assert len(lines_of(pa.RecordBatch.from_pylist([], RAW))) == 0
 
 
 def test_an_unknown_type_is_refused() -> None:

@@ -18,9 +18,11 @@ from app.datasets.filters import Filters
 from app.datasets.pseudonyms import pseudonym
 from app.datasets.snapshots import SnapshotDamaged
 from app.models import Answer, Checkpoint, Run, Snapshot, SnapshotAnswer
+from app.runs.progress import Cancelled
 from app.settings import settings
 from tests.datasets.scene import DAY, Scene, make_scene
-from tests.people import make_project
+from tests.pairs import make_answer, make_comparison, make_prompt
+from tests.people import make_person, make_project
 from workers import artifacts as trainers_view
 
 
@@ -81,6 +83,44 @@ def test_it_holds_one_row_per_answer_with_everything_that_is_known(session: Sess
         None,
         None,
     )
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 2048])
+def test_answers_in_a_row_about_the_same_texts_have_them_all(
+    session: Session, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(answer_table, "ROWS", at_once)
+    project = make_project(session)
+    people = [make_person(session, name, "annotator") for name in ("alice", "bob", "carol")]
+    prompts = [make_prompt(session, project, f"Question {n}?", holdout=n == 1) for n in range(2)]
+    pairs = [make_comparison(session, prompt) for prompt in (*prompts, prompts[0], prompts[0])]
+    for n, pair in enumerate(pairs):
+        pair.response_a.text, pair.response_a.token_ids = f"A {n}", [n, n + 1]
+    pairs[2].response_a.token_ids, pairs[2].response_b.token_ids, pairs[2].response_a.finish_reason = None, [], None
+    said = [(0, 0), (0, 1), (2, 0), (2, 1), (3, 0), (1, 0), (1, 1), (1, 2), (0, 2), (2, 2)]
+    expected = []
+    for n, who in said:
+        answer, pair = make_answer(session, pairs[n], people[who]), pairs[n]
+        a, b = pair.response_a, pair.response_b
+        texts = (pair.prompt.messages, pair.prompt.hash, pair.prompt.holdout, a.text, b.text)
+        expected.append((str(answer.id), *texts, a.token_ids, b.token_ids, a.finish_reason, b.finish_reason))
+    columns = ("answer", "prompt", "prompt_hash", "holdout", "response_a", "response_b", "tokens_a", "tokens_b")
+    columns = (*columns, "finish_a", "finish_b")
+    rows = rows_of(snapshots.take(session, project, Filters()))
+    assert [tuple(row[name] for name in columns) for row in rows] == expected
+
+
+def test_who_stops_it_half_way_has_the_connection_back(
+    session: Session, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_table, "ROWS", 1)
+
+    def stop(answers: int) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        snapshots.take(session, scene.project, Filters(), report=stop)
+    assert session.scalars(select(Snapshot)).all() == []
 
 
 def test_the_schema_is_the_same_whatever_the_rows_hold(session: Session, scene: Scene) -> None:
