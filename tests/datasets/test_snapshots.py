@@ -18,7 +18,6 @@ from app.datasets.filters import Filters
 from app.datasets.pseudonyms import pseudonym
 from app.datasets.snapshots import SnapshotDamaged
 from app.models import Answer, Checkpoint, Run, Snapshot, SnapshotAnswer
-from app.runs.progress import Cancelled
 from app.settings import settings
 from tests.datasets.scene import DAY, Scene, make_scene
 from tests.pairs import make_answer, make_comparison, make_prompt
@@ -104,22 +103,25 @@ def test_answers_in_a_row_about_the_same_texts_have_them_all(
         a, b = pair.response_a, pair.response_b
         texts = (pair.prompt.messages, pair.prompt.hash, pair.prompt.holdout, a.text, b.text)
         expected.append((str(answer.id), *texts, a.token_ids, b.token_ids, a.finish_reason, b.finish_reason))
-    columns = ("answer", "prompt", "prompt_hash", "holdout", "response_a", "response_b", "tokens_a", "tokens_b")
-    columns = (*columns, "finish_a", "finish_b")
+    columns = ["answer", "prompt", "prompt_hash", "holdout"]
+    columns += [f"{name}_{side}" for name in ("response", "tokens", "finish") for side in "ab"]
     rows = rows_of(snapshots.take(session, project, Filters()))
     assert [tuple(row[name] for name in columns) for row in rows] == expected
 
 
-def test_who_stops_it_half_way_has_the_connection_back(
+def test_where_the_disk_is_full_the_connection_comes_back(
     session: Session, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def full(*args: object, **how: object) -> None:
+        raise OSError("No space left on device")
+
     monkeypatch.setattr(answer_table, "ROWS", 1)
-
-    def stop(answers: int) -> None:
-        raise Cancelled
-
-    with pytest.raises(Cancelled):
-        snapshots.take(session, scene.project, Filters(), report=stop)
+    monkeypatch.setattr(pq.ParquetWriter, "write_batch", full)
+    # The error is kept, and with it all that was under way, as a worker keeps it that tells why a run failed.
+    with pytest.raises(OSError, match="No space left") as kept:
+        snapshots.take(session, scene.project, Filters())
+    session.rollback()
+    assert kept.value
     assert session.scalars(select(Snapshot)).all() == []
 
 
