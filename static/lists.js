@@ -22,6 +22,12 @@ function go(table, step) {
 }
 
 document.addEventListener("keydown", (event) => {
+  const own = event.target.closest(".bulk input:not([type=checkbox])");
+  if (own && event.key === "Enter") {
+    // Its own button, not the form's first.
+    event.preventDefault();
+    own.nextElementSibling.click();
+  }
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target))
     return;
   const table = document.querySelector("table[data-rows]");
@@ -36,24 +42,47 @@ document.addEventListener("keydown", (event) => {
   } else if (table && event.key === "Enter" && event.target.type === "checkbox") {
     // Enter would send the form by its first button, which nobody meant.
     event.preventDefault();
-    table.querySelector("tr.here a")?.click();
+    event.target.closest("tr.here")?.querySelector("a")?.click();
   }
 });
 
 let last = null;
 
+// The line about all rows of all pages stands only below a page whose rows are all ticked (app.css).
+function agree(boxes) {
+  const whole = boxes.every((box) => box.checked);
+  const all = boxes[0].form.querySelector("[data-all]");
+  const every = boxes[0].form.querySelector("[name=every]");
+  all.checked = whole;
+  if (every && !whole) every.checked = false;
+}
+
 document.addEventListener("click", (event) => {
   const box = event.target;
+  if (!box.matches("[data-all], td [type=checkbox]")) return;
+  const table = box.closest("table");
+  const boxes = rowsOf(table).map((row) =>
+    row.querySelector("[type=checkbox]"),
+  );
   if (box.matches("[data-all]")) {
-    for (const row of rowsOf(box.closest("table")))
-      row.querySelector("[type=checkbox]").checked = box.checked;
-  } else if (box.matches("td [type=checkbox]")) {
-    const boxes = rowsOf(box.closest("table")).map((row) =>
-      row.querySelector("[type=checkbox]"),
-    );
+    for (const one of boxes) one.checked = box.checked;
+  } else {
     const ends = [boxes.indexOf(last), boxes.indexOf(box)].sort((a, b) => a - b);
     if (event.shiftKey && ends[0] >= 0)
       for (const one of boxes.slice(ends[0], ends[1])) one.checked = box.checked;
     last = box;
   }
+  if (table.querySelector("[data-all]")) agree(boxes);
+});
+
+// Pressed twice, the second press finds nothing left to do, and its answer would stand where Undo belongs.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.querySelector(".bulk")) return;
+  if (form.ariaBusy === "true") event.preventDefault();
+  form.ariaBusy = "true";
+});
+
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[aria-busy]")) form.ariaBusy = null;
 });

@@ -1,4 +1,4 @@
-"""What the page of prompts does to the ticked ones: each is one press, with a button that undoes it."""
+"""What the page of prompts does to the ticked ones, or to all that match: one press, and a button that undoes it."""
 
 from typing import Annotated, Literal
 from urllib.parse import urlencode
@@ -11,7 +11,9 @@ from app.accounts.access import Access, AdminOf
 from app.database import Transaction
 from app.errors import BadInput
 from app.languages import _
-from app.prompts import bulk
+from app.lists import Asked
+from app.models import Prompt
+from app.prompts import bulk, lists
 
 pages = APIRouter(prefix="/bulk")
 
@@ -35,20 +37,26 @@ def undo(access: AdminOf, session: Transaction, event_id: int, typed: Typed) -> 
 
 @pages.post("/{action}")
 def do(access: AdminOf, session: Transaction, action: Action, typed: Typed) -> Response:
-    """Withdraw the ticked prompts, bring them back, tag them, or change their priority."""
+    """Withdraw prompts, bring them back, tag them, or change their priority: the ticked ones, or all that match."""
+    return _back(access, _do(session, access, action, _which(session, typed), typed), typed)
+
+
+def _which(session: Session, typed: dict[str, list[str]]) -> bulk.Which:
+    if typed.get("every"):
+        return lists.matching(session, Asked(q=typed.get("q", [""])[0]))
     ids = [int(id) for id in typed.get("chosen", []) if id.isdecimal()]
     if not ids:
         raise BadInput(_("Tick one or more prompts first."))
-    return _back(access, _do(session, access, action, ids, typed), typed)
+    return Prompt.id.in_(ids)
 
 
-def _do(session: Session, access: Access, action: Action, ids: list[int], typed: dict[str, list[str]]) -> bulk.Done:
+def _do(session: Session, access: Access, action: Action, which: bulk.Which, typed: dict[str, list[str]]) -> bulk.Done:
     tag, priority = (typed.get(name, [""])[0].strip() for name in ("tag", "priority"))
     if action in ("tag", "untag"):
-        return (bulk.tag if action == "tag" else bulk.untag)(session, access.project, ids, tag)
+        return (bulk.tag if action == "tag" else bulk.untag)(session, access.project, which, tag)
     if action == "prioritise":
-        return bulk.prioritise(session, access.project, ids, _number(priority))
-    return (bulk.withdraw if action == "withdraw" else bulk.restore)(session, access.project, ids)
+        return bulk.prioritise(session, access.project, which, _number(priority))
+    return (bulk.withdraw if action == "withdraw" else bulk.restore)(session, access.project, which)
 
 
 def _number(typed: str) -> int:
@@ -62,5 +70,5 @@ def _number(typed: str) -> int:
 def _back(access: Access, done: bulk.Done, typed: dict[str, list[str]]) -> Response:
     """To the place in the list where they came from, with the line that undoes."""
     place = {name: typed[name][0] for name in ("q", "sort", "cursor") if typed.get(name, [""])[0]}
-    said = urlencode(place | ({"done": done.id} if done else {}))
-    return RedirectResponse(f"/projects/{access.project.slug}/prompts{'?' + said if said else ''}", 303)
+    said = urlencode(place | {"done": done.id if done else 0})
+    return RedirectResponse(f"/projects/{access.project.slug}/prompts?{said}", 303)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy import ColumnElement, and_, func, select, text, true
 from sqlalchemy.orm import Session
 
 from app.lists import SIZE, Asked, Listing, itself, page_of
@@ -26,21 +26,31 @@ BEGINNINGS = text(r"""
 
 
 def listed(session: Session, project: Project, asked: Asked, path: str, size: int = SIZE) -> Listing[Prompt]:
-    """A page of a project's prompts, newest first where no other order is asked for.
+    """A page of a project's prompts that match, newest first where no other order is asked for."""
+    query = select(Prompt).where(Prompt.project_id == project.id, matching(session, asked))
+    return page_of(session, query, Prompt.id, COLUMNS, asked, path, "-added", make=itself, size=size)
+
+
+def matching(session: Session, asked: Asked) -> ColumnElement[bool]:
+    """Which prompts a search means: all of them where it says nothing.
 
     Words must each begin a word of some turn, in any case; `tag:`, `source:` and `is:` (STATES) narrow further.
     """
     words, filters = asked.parsed("tag", "source", "is")
-    query = select(Prompt).where(Prompt.project_id == project.id)
-    query = query.where(*(STATES[state] for state in filters["is"] if state in STATES))
+    found = [STATES[state] for state in filters["is"] if state in STATES]
     if filters["tag"]:
-        query = query.where(Prompt.tags.contains(filters["tag"]))
+        found.append(Prompt.tags.contains(filters["tag"]))
     if filters["source"]:
-        query = query.where(Prompt.source.in_(filters["source"]))
+        found.append(Prompt.source.in_(filters["source"]))
     if words:
         beginnings = session.scalar(BEGINNINGS, {"words": " ".join(words)}) or ""
-        query = query.where(func.prompt_words(Prompt.messages).op("@@")(func.to_tsquery("simple", beginnings)))
-    return page_of(session, query, Prompt.id, COLUMNS, asked, path, "-added", make=itself, size=size)
+        found.append(func.prompt_words(Prompt.messages).op("@@")(func.to_tsquery("simple", beginnings)))
+    return and_(true(), *found)
+
+
+def matches(session: Session, project: Project, asked: Asked) -> int:
+    """How many prompts match; MOST + 1 at most."""
+    return session.scalar(select(_up_to_most(project, matching(session, asked)))) or 0
 
 
 def counts(session: Session, project: Project) -> dict[str, int]:

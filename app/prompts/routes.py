@@ -30,9 +30,9 @@ SENT = {
 
 
 class Look(Asked):
-    """The list's address: what came of a press on the ticked ones stands above it."""
+    """The list's address: what came of a press on the ticked ones stands above it; 0: nothing had to be changed."""
 
-    done: int | None = Field(None, ge=1)
+    done: int | None = Field(None, ge=0)
     limit: int = Field(SIZE, ge=1, le=500)
 
 
@@ -45,11 +45,15 @@ def prompts_page(
 ) -> Response:
     """Look through the prompts that are there; others come in on a page of its own."""
     here = f"/projects/{access.project.slug}/prompts"
+    listing = lists.listed(session, access.project, asked, here)
+    several = listing.next is not None or bool(asked.cursor)
     values = {
         **page_context(access, "prompts"),
+        "nothing_done": asked.done == 0,
         "done": bulk.find(session, access, asked.done) if asked.done else None,
         "said": bulk.sentence,
-        "listing": lists.listed(session, access.project, asked, here),
+        "listing": listing,
+        "matches": lists.matches(session, access.project, asked) if several else None,
         "counts": lists.counts(session, access.project),
         "most": lists.MOST,
     }

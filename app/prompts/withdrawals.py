@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict
 from app.languages import _, ngettext
-from app.models import FINISHED, Project, Run, now
+from app.models import FINISHED, Project, Prompt, Run, now
 from app.prompts import bulk, prompts
 
 # Comparisons that it brought, and those that were made of prompts that it brought.
@@ -40,7 +40,6 @@ DELETE_PROMPTS = text("""
     and not exists (select from comparisons where prompt_id = prompts.id)
     and not exists (select from responses where prompt_id = prompts.id)
 """)
-LEFT = text("select id from prompts where run_id = :run and withdrawn_at is null")
 
 
 def withdraw(session: Session, run: Run) -> None:
@@ -59,7 +58,7 @@ def withdraw(session: Session, run: Run) -> None:
     responses = list(session.scalars(DELETE_COMPARISONS, {"run": run.id}))
     session.execute(DELETE_RESPONSES, {"ids": responses})
     session.execute(DELETE_PROMPTS, {"run": run.id})
-    bulk.withdraw(session, project, list(session.scalars(LEFT, {"run": run.id})))
+    bulk.withdraw(session, project, Prompt.run_id == run.id)
     run.result = {**run.result, "withdrawn": now().isoformat()}
 
 

@@ -3,9 +3,10 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
+from sqlalchemy import select
 
 from app.database import open_session
-from app.models import User
+from app.models import Project, User
 from tests.browser.conftest import Open, SignIn
 from tests.pairs import make_prompt
 from tests.people import make_person, make_project
@@ -47,10 +48,42 @@ def test_rows_are_ticked_by_key_by_range_and_all_at_once_and_what_is_done_is_und
     expect(page.get_by_role("searchbox")).to_have_value("jx")
     page.get_by_label("All on this page").check()
     assert ticked(page) == [0, 1, 2, 3, 4, 5]
-    page.get_by_role("button", name="Withdraw").click()
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    page.get_by_role("button", name="Withdraw").dblclick(delay=50)
     expect(page.get_by_text("6 prompts were withdrawn.")).to_be_visible()
+    assert len(sent) == 1, "the second press would find nothing to do and take Undo away"
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("6 prompts are in use again.")).to_be_visible()
+
+
+def test_all_that_match_are_offered_once_the_whole_page_is_ticked(
+    browser_page: Page, sign_in: SignIn, bob: User
+) -> None:
+    page = browser_page
+    with open_session() as session:
+        project = session.scalars(select(Project)).one()
+        for n in range(6, 60):
+            make_prompt(session, project, f"Question {n}?")
+    sign_in(page, bob)
+    page.goto(PAGE)
+    every = page.get_by_label("All 60 prompts, not only those on this page")
+    expect(every).to_be_hidden()
+    page.get_by_label("All on this page").check()
+    expect(page.get_by_role("status").first).to_have_text("All 60 prompts, not only those on this page")
+    every.check()
+    page.locator("tbody [type=checkbox]").nth(7).click()
+    expect(every).to_be_hidden()
+    expect(every).not_to_be_checked()
+    expect(page.get_by_label("All on this page")).not_to_be_checked()
+    page.locator("tbody [type=checkbox]").nth(7).click()
+    expect(page.get_by_label("All on this page")).to_be_checked()
+    every.focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    page.get_by_label("Tag").fill("poem")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("60 prompts have the tag poem now.")).to_be_visible()
 
 
 @pytest.mark.parametrize("path", [PAGE, "/people", "/people/invitations", "/audit", "/projects/garden/members", "/me"])

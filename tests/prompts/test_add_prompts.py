@@ -125,7 +125,7 @@ def test_a_prompt_of_a_comparison_or_a_withdrawn_one_comes_into_use(session: Ses
     prompts.add(session, project, brought("one", "two", "three"))
     one, two, _ = stored(session, project)
     one.sampled = False
-    bulk.withdraw(session, project, [two.id])
+    bulk.withdraw(session, project, Prompt.id == two.id)
     result = prompts.add(session, project, brought("one", "two", "three"))
     session.expire_all()
     assert (result.added, result.duplicates) == (2, 1)

@@ -225,6 +225,7 @@ def test_a_prompt_with_pairs_of_the_model_goes_out_of_use_and_the_others_are_del
         session.add(Response(prompt_id=first.id, text="x", source="sample"))
         session.flush()
         withdrawals.withdraw(session, session.get_one(Run, run_id))
+        session.expire_all()
         left = session.scalars(select(Prompt)).one()
         assert (left.id, left.withdrawn_at is not None) == (first.id, True)
 

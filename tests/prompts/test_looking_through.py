@@ -33,7 +33,11 @@ def search(session: Session, project: Project, words: str = "", sort: str = "") 
     return lists.listed(session, project, Asked(q=words, sort=sort), "").rows
 
 
-def touched(done: AuditEvent | None) -> list[int]:
+def among(*prompts: Prompt) -> bulk.Which:
+    return Prompt.id.in_([prompt.id for prompt in prompts])
+
+
+def touched(done: AuditEvent | None) -> list[str]:
     assert done is not None
     return list(done.details["prompts"])
 
@@ -115,23 +119,23 @@ def test_withdrawing_takes_waiting_pairs_that_nobody_holds_and_restoring_brings_
         session.expire_all()
         return [session.get_one(Comparison, one.id).status for one in (held, waiting, answered, ready_made)]
 
-    assert touched(bulk.withdraw(session, project, [prompt.id, 10**9])) == [prompt.id]
+    assert touched(bulk.withdraw(session, project, Prompt.id.in_([prompt.id, 10**9]))) == [str(prompt.id)]
     assert statuses() == ["waiting", "withdrawn", "complete", "withdrawn"]
-    assert bulk.withdraw(session, project, [prompt.id]) is None
-    assert touched(bulk.restore(session, project, [prompt.id])) == [prompt.id]
+    assert bulk.withdraw(session, project, among(prompt)) is None
+    assert touched(bulk.restore(session, project, among(prompt))) == [str(prompt.id)]
     assert statuses() == ["waiting", "withdrawn", "complete", "waiting"]
 
 
 def test_another_projects_prompts_cannot_be_withdrawn(session: Session, project: Project) -> None:
     prompt = search(session, project)[0]
-    assert bulk.withdraw(session, make_project(session, "other"), [prompt.id]) is None
+    assert bulk.withdraw(session, make_project(session, "other"), among(prompt)) is None
     assert session.get_one(Prompt, prompt.id).withdrawn_at is None
 
 
 def test_counts_say_what_is_in_use(session: Session, project: Project) -> None:
     one, two, three = search(session, project)
     one.sampled, two.holdout, three.holdout = False, True, False
-    bulk.withdraw(session, project, [three.id])
+    bulk.withdraw(session, project, among(three))
     one.holdout = False
     session.flush()
     assert lists.counts(session, project) == {"sampled": 1, "inside_comparisons": 1, "holdout": 1, "withdrawn": 1}
@@ -147,7 +151,7 @@ def test_every_change_is_undone_and_the_undoing_too(session: Session, project: P
     one, two, three = search(session, project)
     one.tags, one.priority = ["poem"], 7
     session.flush()
-    ids = [one.id, two.id, three.id]
+    three_ones = among(one, two, three)
 
     def state() -> list[tuple[list[str], int, bool]]:
         session.expire_all()
@@ -155,10 +159,10 @@ def test_every_change_is_undone_and_the_undoing_too(session: Session, project: P
 
     before = state()
     for change in (
-        lambda: bulk.withdraw(session, project, ids),
-        lambda: bulk.tag(session, project, ids, " poem "),
-        lambda: bulk.untag(session, project, ids, "poem"),
-        lambda: bulk.prioritise(session, project, ids, 7),
+        lambda: bulk.withdraw(session, project, three_ones),
+        lambda: bulk.tag(session, project, three_ones, " poem "),
+        lambda: bulk.untag(session, project, three_ones, "poem"),
+        lambda: bulk.prioritise(session, project, three_ones, 7),
     ):
         done = change()
         assert done is not None
@@ -177,13 +181,15 @@ def test_every_change_is_undone_and_the_undoing_too(session: Session, project: P
 
 def test_what_changed_since_and_what_others_did_is_not_undone(session: Session, project: Project, bob: User) -> None:
     access = Access(bob, project)
-    ids = [prompt.id for prompt in search(session, project)]
-    done = bulk.withdraw(session, project, ids)
+    which = among(*search(session, project))
+    done = bulk.withdraw(session, project, which)
     assert done is not None
-    bulk.restore(session, project, ids)
+    bulk.restore(session, project, which)
     with pytest.raises(Conflict, match="undone already"):
         bulk.undo(session, access, done.id)
-    theirs = audit.record(session, "prompts_withdrawn", by=make_person(session, "eve"), project=project, prompts=ids)
+    theirs = audit.record(
+        session, "prompts_withdrawn", by=make_person(session, "eve"), project=project, prompts=["1-3"]
+    )
     mine = audit.record(session, "invited", project=project)
     session.flush()
     for other in (theirs.id, mine.id, 10**9):
@@ -192,9 +198,9 @@ def test_what_changed_since_and_what_others_did_is_not_undone(session: Session, 
 
 
 def test_bad_tags_and_priorities_are_refused(session: Session, project: Project) -> None:
-    ids = [prompt.id for prompt in search(session, project)]
+    which = among(*search(session, project))
     for name in ("", " ", "x" * 101, "\x00"):
         with pytest.raises(BadInput):
-            bulk.tag(session, project, ids, name)
+            bulk.tag(session, project, which, name)
     with pytest.raises(BadInput, match="whole number up to 1,000,000"):
-        bulk.prioritise(session, project, ids, 10**7)
+        bulk.prioritise(session, project, which, 10**7)
