@@ -6,7 +6,7 @@ from typing import IO
 
 from app.errors import BadInput
 from app.languages import N_, _
-from app.prompts import bodies, tables
+from app.prompts import bodies, parquet_files, tables
 from app.prompts.bodies import Entry
 from app.prompts.compressed import Expanded, kind_of
 from app.prompts.layouts.columns import USUAL_NAMES
@@ -61,8 +61,9 @@ class Source:
         _refuse_binaries(head)
         self.separator = ""
         self.format = self._recognised(head, format)
-        self.total = tables.opened_parquet(file).metadata.num_rows if self.format == "parquet" else None
+        self.total: int | None = parquet_files.opened(file).metadata.num_rows if self.format == "parquet" else None
         """How many rows there are, where the file says so."""
+        self.read = 0
 
     def _recognised(self, head: bytes, wanted: str) -> str:
         if head.startswith(b"PAR1"):
@@ -88,14 +89,21 @@ class Source:
     def entries(self) -> Iterator[Entry]:
         """Every row from the first on, as often as asked for."""
         if self.format == "parquet":
-            return tables.parquet_rows(self.raw)
+            return self._counted(parquet_files.rows(self.raw))
         bodies.head_of(self.file)
         if self.format == "csv":
             return tables.csv_rows(self.file, self.separator)
         return bodies.plain_lines(self.file) if self.format == "text" else bodies.entries(self.file)
 
+    def _counted(self, rows: Iterator[Entry]) -> Iterator[Entry]:
+        for row in rows:
+            self.read = row.line
+            yield row
+
     def share(self) -> float:
         """How much of the file was read, 0 to 1."""
+        if self.total:
+            return min(1.0, self.read / self.total)
         return min(1.0, self.raw.tell() / self.size) if self.size else 1.0
 
     def check_whole(self, go_on: Callable[[], None]) -> None:

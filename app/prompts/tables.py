@@ -1,14 +1,10 @@
-"""Tables: CSV in its many kinds and Parquet, row by row, each row an object named by the columns."""
+"""Tables: CSV in its many kinds, row by row, each row an object named by the columns."""
 
 import csv
 import json
-import struct
 from collections.abc import Iterator
 from datetime import date, datetime
 from typing import IO
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from app.errors import BadInput
 from app.languages import _
@@ -19,14 +15,7 @@ SNIFFED = 20
 """Rows that must agree about a separator."""
 WIDEST = 1000
 """Columns that a table may have."""
-FOOTER_MOST = 16 * 1024**2
-"""Bytes of a Parquet file's description of itself."""
-ROWS = 128
-"""Rows of Parquet in memory at once; a value may be as long as a text may be."""
-PARQUET_RATIO = 1000
-"""How many times larger than the file a Parquet file may say its values are; dictionaries reach a few hundred."""
 ENDLESS = "row too long"
-FREE = 256 * 1024**2
 
 # The default of 128 kB is shorter than a prompt may be.
 csv.field_size_limit(LONGEST)
@@ -151,48 +140,6 @@ def _not_csv(problem: csv.Error) -> str:
     return _("This row's quotation marks do not fit together: {why}.").format(why=problem)
 
 
-def opened_parquet(file: IO[bytes]) -> pq.ParquetFile:
-    """A Parquet file whose description of itself makes sense; raises BadInput with a sentence otherwise."""
-    size = file.seek(0, 2)
-    file.seek(max(0, size - 8))
-    tail = file.read(8)
-    length = struct.unpack("<I", tail[:4])[0] if len(tail) == 8 else 0
-    if tail[4:] != b"PAR1" or not 0 < length <= min(size - 12, FOOTER_MOST):
-        raise BadInput(_("This begins like a Parquet file, but its end is none. Write it again."))
-    file.seek(0)
-    limits = {"thrift_string_size_limit": FOOTER_MOST, "thrift_container_size_limit": 1_000_000}
-    try:
-        # Page by page, whatever the size of a row group.
-        found = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, **limits)
-        about = found.metadata
-        groups = [about.row_group(number) for number in range(about.num_row_groups)]
-        sizes = [group.total_byte_size for group in groups]
-        plausible = min(sizes, default=0) >= 0 and sum(group.num_rows for group in groups) == about.num_rows
-    except (pa.ArrowException, OSError, ValueError) as problem:
-        raise BadInput(_("This Parquet file cannot be read: {why}").format(why=_first_line(problem))) from problem
-    if about.num_columns > WIDEST or len(found.schema_arrow) > WIDEST:
-        raise BadInput(_("This table has more than {most:,} columns.").format(most=WIDEST))
-    if not plausible or sum(sizes) > max(FREE, PARQUET_RATIO * size):
-        raise BadInput(_("This Parquet file says of itself what cannot be true. Write it again."))
-    return found
-
-
-def parquet_rows(file: IO[bytes]) -> Iterator[Entry]:
-    """The rows of a Parquet file, numbered from 1; what cannot be read ends it with a sentence."""
-    table = opened_parquet(file)
-    number = 0
-    try:
-        for batch in table.iter_batches(batch_size=ROWS, use_threads=False):
-            size = batch.nbytes // max(1, batch.num_rows)
-            for row in batch.to_pylist():
-                number += 1
-                # Only wrong rows are ever written out; their text is made when somebody asks for it (`as_line`).
-                yield Entry(number, row, b"", size=size)
-    except (pa.ArrowException, OSError, ValueError) as problem:
-        why = _("Nothing from here on could be read: {why}").format(why=_first_line(problem))
-        yield Entry(number + 1, None, b"", why)
-
-
 def as_line(row: object) -> bytes:
     """A row as a line of JSON, for the list of wrong ones."""
     return json.dumps(row, ensure_ascii=False, default=_plain).encode(errors="replace")
@@ -200,7 +147,3 @@ def as_line(row: object) -> bytes:
 
 def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, date | datetime) else str(value)
-
-
-def _first_line(problem: Exception) -> str:
-    return f"{str(problem).splitlines()[0] if str(problem) else type(problem).__name__:.200}"

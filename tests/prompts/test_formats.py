@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.errors import BadInput
-from app.prompts import bodies, compressed, tables
+from app.prompts import bodies, compressed
 from app.prompts.formats import Source
 
 
@@ -141,17 +141,6 @@ def test_what_explodes_or_is_cut_off_at_its_end_is_found_before_anything_is_stor
     whole = Source(io.BytesIO(gzip.compress(lines)))
     whole.check_whole(lambda: None)
     assert sum(1 for _ in whole.entries()) == 50_000
-
-
-def test_a_parquet_file_is_read_in_small_batches_whatever_its_dictionary_holds() -> None:
-    # One value of a million characters, ten thousand times: 10 GB, were it all read at once.
-    column = pa.DictionaryArray.from_arrays(pa.array([0] * 10_000, pa.int32()), pa.array(["x" * 1_000_000]))
-    data = parquet(prompt=column)
-    assert len(data) < 2_000_000
-    rows = tables.parquet_rows(io.BytesIO(data))
-    before = pa.total_allocated_bytes()
-    assert len(next(rows).value["prompt"]) == 1_000_000
-    assert pa.total_allocated_bytes() - before < 400_000_000
 
 
 def test_a_line_of_any_length_is_read_in_constant_memory(tmp_path: Path) -> None:
