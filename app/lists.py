@@ -58,12 +58,12 @@ class Listing(Generic[T]):
     sort: str
     path: str
     next: str | None = None
-    also: Mapping[str, str] = field(default_factory=dict)
+    also: Mapping[str, str | list[str]] = field(default_factory=dict)
 
     def href(self, **changes: str | None) -> str:
         """This list's address with some parts changed; without a cursor unless one is given."""
         parts = {"q": self.asked.q, "sort": self.asked.sort, **self.also, **changes}
-        said = urlencode({name: value for name, value in parts.items() if value})
+        said = urlencode({name: value for name, value in parts.items() if value}, doseq=True)
         return f"{self.path}?{said}" if said else self.path
 
     def by(self, column: str) -> str:
@@ -85,7 +85,7 @@ def page_of(
     usual: str,
     *,
     make: Callable[..., T],
-    also: Mapping[str, str] | None = None,
+    also: Mapping[str, str | list[str]] | None = None,
     size: int = SIZE,
 ) -> Listing[T]:
     """A page of the query's rows, each given to `make`; sorted as asked for, as `usual` where that is no column.
@@ -110,7 +110,7 @@ def in_order(
     path: str,
     usual: str,
     *,
-    also: Mapping[str, str] | None = None,
+    also: Mapping[str, str | list[str]] | None = None,
 ) -> Listing[T]:
     """The same for a list that is whole in memory and so has one page; what is not known (None) stands last."""
     sort = asked.sort if asked.sort.removeprefix("-") in columns else usual

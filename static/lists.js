@@ -86,3 +86,22 @@ document.addEventListener("submit", (event) => {
 addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[aria-busy]")) form.ariaBusy = null;
 });
+
+// What was filled in above a list goes along when the list is searched, sorted or gone through.
+document.addEventListener("change", (event) => {
+  const form = event.target.closest("form[data-kept]");
+  if (!form) return;
+  const list = document.querySelector("[data-keeps]");
+  const kept = [...new FormData(form)].filter(([, value]) => value);
+  for (const link of list.querySelectorAll("a.by, .onward a, .filter a")) {
+    const address = new URL(link.href);
+    for (const { name } of form.elements) address.searchParams.delete(name);
+    for (const [name, value] of kept) address.searchParams.append(name, value);
+    link.href = address;
+  }
+  const search = list.querySelector(".filter");
+  for (const old of search.querySelectorAll("[type=hidden]:not([name=sort])"))
+    old.remove();
+  for (const [name, value] of kept)
+    search.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+});

@@ -172,7 +172,9 @@ def finished(export: Export) -> str:
     return export.url
 
 
-def listed(session: Session, project: Project, asked: Asked, path: str) -> Listing[Export]:
+def listed(
+    session: Session, project: Project, asked: Asked, path: str, also: Mapping[str, str | list[str]]
+) -> Listing[Export]:
     """A page of a project's exports; the search is `layout:kto`, `format:csv`, `status:failed`, and words of names."""
     words, filters = asked.parsed("layout", "format", "status")
     query = select(Export).join(Export.run).where(Export.project_id == project.id)
@@ -184,7 +186,8 @@ def listed(session: Session, project: Project, asked: Asked, path: str) -> Listi
         query = query.where(Export.manifest["file"].as_string().icontains(word, autoescape=True))
     # What is not finished has neither rows nor bytes, and stands where nothing would.
     sizes = {"rows": func.coalesce(Export.rows, 0), "bytes": func.coalesce(Export.bytes, 0)}
-    return page_of(session, query, Export.id, {"made": Export.id, **sizes}, asked, path, "-made", make=itself)
+    columns = {"made": Export.id, **sizes}
+    return page_of(session, query, Export.id, columns, asked, path, "-made", make=itself, also=also)
 
 
 def newest(session: Session, project: Project, before: int | None = None, limit: int = 30) -> list[Export]:

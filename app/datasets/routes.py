@@ -1,6 +1,7 @@
 """The door of datasets: the exports page, a snapshot's page, and the JSON API of exports."""
 
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -42,6 +43,11 @@ class Choice(BaseModel):
     tags: str = ""
     agreement: str = ""
     strength: str = ""
+
+    def in_address(self) -> dict[str, str | list[str]]:
+        """What differs from an empty form, as parts of the page's address."""
+        chosen = self.model_dump(include=set(Choice.model_fields), exclude_defaults=True)
+        return {name: "true" if value is True else value for name, value in chosen.items()}
 
     def filters(self) -> Filters:
         """Raises BadInput with a sentence."""
@@ -88,7 +94,7 @@ def exports_page(request: Request, access: AdminOf, session: Transaction, look: 
         "sources": SOURCES,
         "annotators": sorted(rules.people_of(session, access.project)),
         "checkpoints": lineage.writers_of(session, access.project),
-        "listing": exports.listed(session, access.project, look, request.url.path),
+        "listing": exports.listed(session, access.project, look, request.url.path, look.in_address()),
         "finished": FINISHED,
     }
     return page(request, "datasets/exports.html", values)
@@ -96,9 +102,11 @@ def exports_page(request: Request, access: AdminOf, session: Transaction, look: 
 
 @pages.post("/exports")
 def make_export(access: AdminOf, session: Transaction, choice: Annotated[Choice, Form()]) -> Response:
-    """Begin an export and go back to the page, where its progress is."""
+    """Begin an export and go back to the page, where its progress is and the form as it was."""
     export = exports.request(session, access, choice.layout, choice.file(), choice.filters(), choice.per)
-    return RedirectResponse(f"/projects/{access.project.slug}/exports#export-{export.id}", 303)
+    said = urlencode(choice.in_address(), doseq=True)
+    here = f"/projects/{access.project.slug}/exports{'?' + said if said else ''}"
+    return RedirectResponse(f"{here}#export-{export.id}", 303)
 
 
 @pages.get("/exports/{export_id}")

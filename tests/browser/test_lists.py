@@ -1,5 +1,7 @@
 """A list by keyboard and mouse: rows are ticked one by one, as a range, all at once; undone; phones show it whole."""
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
@@ -84,6 +86,28 @@ def test_all_that_match_are_offered_once_the_whole_page_is_ticked(
     page.get_by_label("Tag").fill("poem")
     page.keyboard.press("Enter")
     expect(page.get_by_text("60 prompts have the tag poem now.")).to_be_visible()
+
+
+def test_what_is_ticked_above_a_list_stays_when_the_list_is_sorted_and_searched(
+    browser_page: Page, sign_in: SignIn, bob: User
+) -> None:
+    page = browser_page
+    sign_in(page, bob)
+    page.goto("/projects/garden/exports")
+    page.get_by_role("button", name="Make the file").click()
+    page.get_by_label("Simulated annotators").check()
+    page.get_by_text("By purpose or source").click()
+    for purpose in ("train", "holdout"):
+        page.get_by_role("checkbox", name=purpose, exact=True).check()
+    page.get_by_role("link", name="Rows").click()
+    page.get_by_role("checkbox", name="train", exact=True).uncheck()
+    page.get_by_role("searchbox").fill("format:jsonl")
+    page.get_by_role("searchbox").press("Enter")
+    expect(page).to_have_url(re.compile("q=format"))
+    expect(page.get_by_label("Simulated annotators")).to_be_checked()
+    expect(page.get_by_role("checkbox", name="holdout", exact=True)).to_be_checked()
+    expect(page.get_by_role("checkbox", name="train", exact=True)).not_to_be_checked()
+    expect(page.get_by_role("columnheader", name="Rows")).to_have_attribute("aria-sort", "ascending")
 
 
 @pytest.mark.parametrize("path", [PAGE, "/people", "/people/invitations", "/audit", "/projects/garden/members", "/me"])

@@ -45,6 +45,15 @@ def test_the_form_in_the_address_changes_the_preview(browser: TestClient) -> Non
     assert "<html" not in part
 
 
+def test_searching_and_sorting_the_files_keeps_the_form(browser: TestClient) -> None:
+    browser.post(PAGE, data={})
+    page = browser.get(PAGE, params={"layout": "raw", "simulated": "true", "purposes": ["train", "holdout"]}).text
+    kept = "layout=raw&amp;simulated=true&amp;purposes=train&amp;purposes=holdout"
+    assert re.search(rf'class="by" href="[^"]+sort=rows&amp;{kept}"', page)
+    hidden = re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', page)
+    assert hidden == [("layout", "raw"), ("simulated", "true"), ("purposes", "train"), ("purposes", "holdout")]
+
+
 @pytest.mark.parametrize(
     ("form", "sentence"),
     [
@@ -66,7 +75,8 @@ def test_going_makes_an_export_whose_line_asks_for_itself_until_it_ends(browser:
     form = {"layout": "raw", "format": "parquet", "sources": ["page", "api"], "simulated": "true"}
     answer = browser.post(PAGE, data=form)
     export = session.query(Export).one()
-    assert (answer.status_code, answer.headers["location"]) == (303, f"{PAGE}#export-{export.id}")
+    back = f"{PAGE}?layout=raw&format=parquet&simulated=true&sources=page&sources=api#export-{export.id}"
+    assert (answer.status_code, answer.headers["location"]) == (303, back), "the form is as it was"
     assert (export.layout, export.format) == ("raw", "parquet")
     assert export.filters == {"simulated": True, "sources": ["page", "api"]}
     line = browser.get(f"{PAGE}/{export.id}").text
