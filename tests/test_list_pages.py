@@ -22,6 +22,7 @@ PAGES = {
     "/projects/garden/runs": 1,
     "/projects/garden/checkpoints": 7,
     "/projects/garden/quality": 9,
+    "/projects/garden/history": 2,
 }
 """Each with how many headings sort it; none where it is empty."""
 

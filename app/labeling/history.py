@@ -4,17 +4,25 @@ import json
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 
-from sqlalchemy import ColumnElement, Text, cast, exists, func, or_, select
+from sqlalchemy import ColumnElement, Text, case, cast, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import JSONPATH
-from sqlalchemy.orm import Session, aliased, contains_eager, joinedload
+from sqlalchemy.orm import Session, aliased, contains_eager
 
 from app.accounts.access import Access
 from app.labeling import answers, words
-from app.models import FLAGS, VERDICTS, Answer, Comparison, Prompt, Response, Snapshot
+from app.lists import Asked, Listing, page_of
+from app.models import FLAGS, VERDICTS, Answer, Assignment, Comparison, Prompt, Response, Snapshot
 from app.models.policies import Labeling
 
 PAGE = 30
 EXCERPT = 160
+BESIDE = {"tie": 0, "both_bad": 4, "skipped": 5, "cannot_judge": 6}
+# The buttons from left to right: A much better is -3, B much better 3, and then what is not between the two.
+STEP = case(
+    (Answer.preferred == func.coalesce(Assignment.shown_left, "a"), -func.coalesce(Answer.strength, 1)),
+    (Answer.verdict == "preferred", func.coalesce(Answer.strength, 1)),
+    else_=case(BESIDE, value=Answer.verdict),
+)
 
 
 @dataclass(frozen=True)
@@ -69,8 +77,8 @@ class Line:
     held: bool
 
 
-def page_of(session: Session, access: Access, wanted: Wanted, zone: tzinfo, before: int | None = None) -> list[Line]:
-    """A page of a person's answers in this project; one line more than PAGE says that there is another page."""
+def listed(session: Session, access: Access, wanted: Wanted, zone: tzinfo, asked: Asked, path: str) -> Listing[Line]:
+    """A page of a person's answers in this project, newest first where no other order is asked for."""
     a, b = aliased(Response), aliased(Response)
     found = (
         select(Answer, exists(select(Snapshot.id).where(answers.held_by())).correlate(Answer))
@@ -78,10 +86,9 @@ def page_of(session: Session, access: Access, wanted: Wanted, zone: tzinfo, befo
         .join(Comparison.prompt)
         .join(a, a.id == Comparison.response_a_id)
         .join(b, b.id == Comparison.response_b_id)
-        .options(contains_eager(Answer.comparison).contains_eager(Comparison.prompt), joinedload(Answer.assignment))
+        .outerjoin(Answer.assignment)
+        .options(contains_eager(Answer.comparison).contains_eager(Comparison.prompt), contains_eager(Answer.assignment))
         .where(Answer.user_id == access.person.id, Answer.project_id == access.project.id)
-        .order_by(Answer.id.desc())
-        .limit(PAGE + 1)
     )
     if wanted.text:
         texts = (a.text, b.text, Answer.rationale)
@@ -95,13 +102,13 @@ def page_of(session: Session, access: Access, wanted: Wanted, zone: tzinfo, befo
         found = found.where(Answer.created_at >= _midnight(wanted.since, zone))
     if wanted.until:
         found = found.where(Answer.created_at < _midnight(wanted.until + timedelta(days=1), zone))
-    if before is not None:
-        found = found.where(Answer.id < before)
     strengths = Labeling.from_json(access.project.labeling).strengths
-    return [
-        Line(answer, _asked(answer), words.said(answer, shown_left(answer), strengths), held)
-        for answer, held in session.execute(found).unique()
-    ]
+
+    def line(answer: Answer, held: bool) -> Line:
+        return Line(answer, _asked(answer), words.said(answer, shown_left(answer), strengths), held)
+
+    columns, also = {"when": Answer.id, "answer": STEP}, wanted.in_address
+    return page_of(session, found, Answer.id, columns, asked, path, "-when", make=line, also=also, size=PAGE)
 
 
 def shown_left(answer: Answer) -> str:

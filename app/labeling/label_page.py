@@ -14,6 +14,7 @@ from app.database import Transaction
 from app.errors import BadInput, Conflict, DomainError, Gone, NotFound
 from app.labeling import answers, desk, dock, history, leases, readings, rounds, words
 from app.labeling.dock import Sent
+from app.lists import Asked
 from app.models import Answer, GuidelineVersion
 from app.models.policies import Labeling
 from app.templating import page
@@ -109,16 +110,14 @@ def history_page(
     flag: str = "",
     since: str = "",
     until: str = "",
-    before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+    sort: str = "",
+    cursor: str = "",
 ) -> Response:
     wanted = history.Wanted.typed(search, verdict, flag, since, until)
-    lines = history.page_of(session, access, wanted, languages.zone(), before)
-    following = lines[history.PAGE - 1].answer.id if len(lines) > history.PAGE else None
+    asked = Asked(sort=sort, cursor=cursor)
     values = {
-        "lines": lines[: history.PAGE],
+        "listing": history.listed(session, access, wanted, languages.zone(), asked, request.url.path),
         "wanted": wanted,
-        "before": before,
-        "following": following,
         "verdicts": words.VERDICTS,
         "flags": words.FLAGS,
     }

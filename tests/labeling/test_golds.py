@@ -14,6 +14,7 @@ from app.datasets import snapshots
 from app.datasets.filters import Filters
 from app.errors import Conflict
 from app.labeling import answers, comparisons, golds, history, leases, slips
+from app.lists import Asked
 from app.models import Answer, Project, Snapshot, User, now
 from app.runs import due
 from tests.labeling.pairs import (
@@ -193,7 +194,7 @@ def test_a_snapshot_closes_them_like_all_others(session: Session, project: Proje
     answer.created_at -= timedelta(minutes=1)
     session.flush()
     snapshots.take(session, project, Filters())
-    assert all(line.held for line in history.page_of(session, alice, history.Wanted(), UTC))
+    assert all(line.held for line in history.listed(session, alice, history.Wanted(), UTC, Asked(), "").rows)
     with pytest.raises(Conflict, match="holds this answer"):
         answers.undo(session, alice, slipped.id)
     answer.created_at = now() + timedelta(minutes=1)

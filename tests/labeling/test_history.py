@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from app.labeling import answers, choices, history, leases
 from app.labeling.answers import Spoken
+from app.lists import Asked
 from app.models import Answer, Project, Snapshot, SnapshotAnswer, User
-from tests.labeling.pairs import LEFT, SKIP, access_of, make_comparison
+from tests.labeling.pairs import LEFT, RIGHT, SKIP, access_of, make_comparison
 from tests.people import browse_as, make_person, make_project
 
 PAGE = "/projects/garden/history"
@@ -79,7 +80,8 @@ def test_it_searches_the_text_of_the_prompt(
 def looked_for(session: Session, person: User, project: Project, zone: timezone = UTC, **typed: str) -> list[str]:
     """The questions whose answers are found by what was typed."""
     wanted = history.Wanted.typed(**{"search": "", "verdict": "", "flag": "", "since": "", "until": "", **typed})
-    return [line.asked for line in history.page_of(session, access_of(session, person, project), wanted, zone)]
+    found = history.listed(session, access_of(session, person, project), wanted, zone, Asked(), PAGE)
+    return [line.asked for line in found.rows]
 
 
 @pytest.mark.parametrize(
@@ -128,9 +130,7 @@ def test_what_is_looked_for_stays_in_the_form_and_in_the_next_page_s_address(
     shown = browser.get(f"{PAGE}?search=tree&verdict=preferred&since=2020-01-01").text
     following = re.search(r'href="([^"]+)" rel="next"', shown)
     assert following
-    assert "search=tree&amp;verdict=preferred&amp;since=2020-01-01&amp;before=" in following[1].replace(
-        "&amp;", "&amp;"
-    )
+    assert "search=tree&amp;verdict=preferred&amp;since=2020-01-01&amp;cursor=" in following[1]
     assert 'value="tree"' in shown
     assert re.search(r'value="preferred" selected', shown)
     assert browser.get(following[1].replace("&amp;", "&")).text.count('<td class="excerpt"') == 2
@@ -212,3 +212,25 @@ def test_other_people_s_answers_are_not_there(browser: TestClient, session: Sess
     (answer,) = answered(session, make_person(session, "bob", "annotator"), garden, "An oak?")
     assert browser.get(f"{PAGE}/{answer.id}").status_code == 404
     assert browser.post(f"{PAGE}/{answer.id}", data={"choice": "tie"}).status_code == 404
+
+
+def test_it_is_sorted_by_what_one_said_and_by_when(
+    browser: TestClient, session: Session, garden: Project, alice: User
+) -> None:
+    much = Spoken("preferred", "left", 3)
+    said = {"fir": SKIP, "oak": RIGHT, "elm": much, "ash": Spoken("tie"), "yew": Spoken("both_bad"), "box": LEFT}
+    for tree, spoken in said.items():
+        answered(session, alice, garden, f"{tree}?", spoken=spoken)
+
+    def order(query: str) -> list[str]:
+        return re.findall(r'<td class="excerpt" dir="auto">(\w+)\?', browser.get(f"{PAGE}{query}").text)
+
+    buttons = ["elm", "box", "ash", "oak", "yew", "fir"]
+    assert order("") == [*said][::-1]
+    assert order("?sort=when") == [*said]
+    assert order("?sort=answer") == buttons
+    assert order("?sort=-answer") == buttons[::-1]
+    sorted_once = browser.get(f"{PAGE}?sort=answer&search=e").text
+    assert (
+        'aria-sort="ascending"><a class="by" href="/projects/garden/history?sort=-answer&amp;search=e"' in sorted_once
+    )
