@@ -59,6 +59,14 @@ async def get_session() -> AsyncIterator[Session]:
 Transaction = Annotated[Session, Depends(get_session, scope="function")]
 
 
+def give_back(session: Session) -> None:
+    """End what a request did so far, and with it its hold on a connection; the next statement takes one again.
+
+    For routes that wait long for something else, such as a file on its way in, after the guard let them.
+    """
+    session.commit()
+
+
 def get_opener() -> Callable[[], AbstractContextManager[Session]]:
     """What opens a transaction of its own, for work that goes on after the request's has ended (app/later.py)."""
     return open_session

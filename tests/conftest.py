@@ -109,8 +109,13 @@ def client(session: Session) -> Iterator[TestClient]:
     from app.main import app
 
     def same_session() -> Iterator[Session]:
-        with session.begin_nested():
+        session.commit()  # what the test made stays where the request fails
+        try:
             yield session
+            session.commit()
+        except BaseException:
+            session.rollback()
+            raise
         session.expire_all()
 
     app.dependency_overrides[get_session] = same_session

@@ -12,7 +12,9 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Annotated, Any, NamedTuple, NoReturn
 
 from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
 
+from app.database import Transaction, give_back
 from app.errors import BadInput, TooLarge
 
 MOST = 64 * 1024 * 1024
@@ -39,9 +41,13 @@ class Entry(NamedTuple):
     """The row of a file that it was made of, where it was."""
 
 
-async def spooled(request: Request) -> AsyncIterator[IO[bytes]]:
-    """The request's body as a file: in memory while it is small, on disk beyond; raises TooLarge after 64 MB."""
+async def spooled(request: Request, session: Transaction) -> AsyncIterator[IO[bytes]]:
+    """The request's body as a file: in memory while it is small, on disk beyond; raises TooLarge after 64 MB.
+
+    No connection is held while it arrives.
+    """
     check_length(request)
+    await run_in_threadpool(give_back, session)
     with SpooledTemporaryFile(HELD) as file:
         async for chunk in request.stream():
             if file.tell() + len(chunk) > MOST:
@@ -57,7 +63,7 @@ def check_length(request: Request) -> None:
         raise TooLarge(TOO_MUCH)
 
 
-Body = Annotated[IO[bytes], Depends(spooled)]
+Body = Annotated[IO[bytes], Depends(spooled, scope="function")]
 
 
 def entries(file: IO[bytes]) -> Iterator[Entry]:

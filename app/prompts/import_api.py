@@ -7,10 +7,11 @@ from typing import IO, Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import PlainTextResponse, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from app.accounts.access import AdminOf, Person
-from app.database import Transaction
+from app.database import Transaction, give_back
 from app.errors import BadInput, TooLarge
 from app.languages import _
 from app.prompts import imports, previews, uploads, withdrawals
@@ -41,10 +42,14 @@ class Sent(NamedTuple):
     name: str
 
 
-async def sent_file(request: Request) -> AsyncIterator[Sent]:
-    """The file of a request, on disk where it is large; raises TooLarge before it is read where it says so itself."""
+async def sent_file(request: Request, session: Transaction) -> AsyncIterator[Sent]:
+    """The file of a request, on disk where it is large; raises TooLarge before it is read where it says so itself.
+
+    It may take minutes to arrive, so the guard stands before it, and no connection is held meanwhile.
+    """
     if int(request.headers.get("content-length") or 0) > uploads.MOST + HELD:
         raise TooLarge(_(uploads.TOO_MUCH))
+    await run_in_threadpool(give_back, session)
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         async with request.form(max_files=1, max_fields=200) as form:
             found = form.get("file")
@@ -62,7 +67,7 @@ async def sent_file(request: Request) -> AsyncIterator[Sent]:
         yield Sent(file, request.query_params.get("name", ""))
 
 
-Body = Annotated[Sent, Depends(sent_file)]
+Body = Annotated[Sent, Depends(sent_file, scope="function")]
 
 
 class How(NamedTuple):

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends, Form, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from app.accounts.access import Access, AdminOf, page_context
-from app.database import Transaction
+from app.database import Transaction, give_back
 from app.errors import BadInput, NotFound, TooLarge
 from app.languages import _
 from app.models import FINISHED, Upload
@@ -68,6 +69,7 @@ def _looked_at(session: Session, access: Access, place: Place) -> dict[str, Any]
     if place.file is not None:
         try:
             upload = uploads.find(session, access.project, place.file)
+            give_back(session)
             with uploads.opened(upload) as file:
                 preview = previews.look(session, access.project, file, place.format, place.layout, place.mapping())
         except (BadInput, NotFound) as refused:
@@ -104,10 +106,11 @@ def _page(
     return page(request, "imports/import.html", {**shown, **values}, status=status)
 
 
-async def sent_form(request: Request) -> AsyncIterator[FormData]:
-    """The form with its file, which is not read at all where it is too large."""
+async def sent_form(request: Request, session: Transaction) -> AsyncIterator[FormData]:
+    """The form with its file, which is not read at all where it is too large; no connection waits for it."""
     if int(request.headers.get("content-length") or 0) > uploads.MOST + 2 * PASTE:
         raise TooLarge(_(uploads.TOO_MUCH))
+    await run_in_threadpool(give_back, session)
     async with request.form(max_files=1, max_fields=20, max_part_size=PASTE) as form:
         yield form
 
@@ -115,7 +118,10 @@ async def sent_form(request: Request) -> AsyncIterator[FormData]:
 # The form is read by `sent_form`; this limit ends a body that does not say how long it is.
 @pages.post("/import", max_body_size=uploads.MOST + 2 * PASTE)
 def send_file(
-    request: Request, access: AdminOf, session: Transaction, form: Annotated[FormData, Depends(sent_form)]
+    request: Request,
+    access: AdminOf,
+    session: Transaction,
+    form: Annotated[FormData, Depends(sent_form, scope="function")],
 ) -> Response:
     """Keep a paste or a file and show its first rows; nothing is brought in yet."""
     typed, chosen = str(form.get("text", "")), form.get("file")
