@@ -225,6 +225,9 @@ def _short(value: object) -> str:
         return "–"
     if isinstance(value, list) and all(isinstance(one, str | int) for one in value):
         value = ", ".join(str(one) for one in value)
+    if isinstance(value, dict):
+        inner = ((name, f"({_short(one)})" if isinstance(one, dict) else _short(one)) for name, one in value.items())
+        value = ", ".join(f"{name}: {one}" for name, one in inner)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 200 else text[:199] + "…"
 

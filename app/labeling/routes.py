@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts.access import AnnotatorOf, HolderOf, Person
 from app.database import Transaction
-from app.labeling import answers, history, leases, readings
+from app.labeling import answers, history, leases, readings, words
 from app.labeling.label_page import pages
 from app.labeling.meaning import handles
-from app.models import Answer
+from app.models import FLAGS, VERDICTS, Answer
 
 __all__ = ["api", "pages"]
 
@@ -24,13 +24,13 @@ class Said(BaseModel):
 
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
-    verdict: str
-    preferred: str | None = None
-    strength: int | None = None
+    verdict: str = Field(description=f"One of {', '.join(VERDICTS)}.", examples=["preferred"])
+    preferred: str | None = Field(None, description="The better response, where the verdict is preferred.")
+    strength: int | None = Field(None, description="1 slightly, 2 better, 3 much better.")
     rationale: str = ""
-    flags: list[str] = []
-    criteria: dict[str, str] = {}
-    skip_reason: str | None = None
+    flags: list[str] = Field([], description=f"Of {', '.join(FLAGS)}.")
+    criteria: dict[str, str] = Field({}, description="Which response is better by each criterion, or tie.")
+    skip_reason: str | None = Field(None, description=f"One of {', '.join(words.SKIP_REASONS)}.")
     seconds: float | None = Field(None, description="How long it took, as the browser measured it.")
 
 

@@ -39,11 +39,14 @@ def new_project_page(request: Request, session: Transaction, admin: Admin, like:
     typed = {"name": "", "guidelines": "", "like": ""} | usual
     if like:
         typed |= as_copied(session, find_project(session, admin, like, "admin").project)
-    return _new(request, typed)
+    return _new(request, session, admin, typed)
 
 
-def _new(request: Request, typed: dict[str, str], problem: str = "", status: int = 200) -> Response:
-    values = {"typed": typed, "bases": served_bases(), "problem": problem}
+def _new(
+    request: Request, session: Session, admin: Admin, typed: dict[str, str], problem: str = "", status: int = 200
+) -> Response:
+    like = find_project(session, admin, typed["like"], "admin").project if typed["like"] else None
+    values = {"typed": typed, "like": like, "bases": served_bases(), "problem": problem}
     return page(request, "projects/new.html", values, status=status)
 
 
@@ -78,7 +81,7 @@ def create_project(
         )
         project = projects.create(session, admin, new)
     except BadInput as problem:
-        return _new(request, typed, problem.message, problem.status)
+        return _new(request, session, admin, typed, problem.message, problem.status)
     return RedirectResponse(f"/projects/{project.slug}", 303)
 
 

@@ -85,17 +85,19 @@ def prioritise(session: Session, project: Project, which: Which, to: int) -> Don
                 highest_priority=HIGHEST_PRIORITY
             )
         )
-    return _reprioritised(session, project, select(Prompt.id, literal(to, Integer).label("to")).where(which))
+    each = select(Prompt.id, literal(to, Integer).label("to")).where(which)
+    return _reprioritised(session, project, each, priority=to)
 
 
-def _reprioritised(session: Session, project: Project, wanted: Select[int, int]) -> Done:
+def _reprioritised(session: Session, project: Project, wanted: Select[int, int], **details: int) -> Done:
     """Give each prompt the priority that `wanted` has (`id`, `to`); what each had before is kept."""
     each = wanted.subquery()
     differ = (Prompt.project_id == project.id, Prompt.priority != each.c.to)
     before = select(Prompt.id, Prompt.priority.label("before"), each.c.to).join(each, each.c.id == Prompt.id)
     was = before.where(*differ).with_for_update(of=Prompt).cte()
     changed = update(Prompt).where(Prompt.id == was.c.id).values(priority=was.c.to)
-    return _told(session, project, "prompts_prioritised", changed.returning(Prompt.id, was.c.before).cte())
+    changes = changed.returning(Prompt.id, was.c.before).cte()
+    return _told(session, project, "prompts_prioritised", changes, **details)
 
 
 def _changed(project: Project, which: Which, **values: Any) -> CTE:

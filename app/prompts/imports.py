@@ -165,6 +165,8 @@ def _bring_some(run_id: int, project: Project, upload: Upload, batch: Batch, tak
         run = session.get_one(Run, run_id, with_for_update=True)
         what = layouts.find(run.params["layout"]).what
         store = KINDS[what].store
+        # Whom the audit log names, though a worker does it.
+        session.info["person"] = session.get(User, run.requested_by_id) if run.requested_by_id else None
         result = store(session, project, batch.parts, _source(upload), run_id=run_id, most_told=ahead.BATCH)
         _keep_wrong(session, run, result, MOST_KEPT - taken.refused)
         taken = taken.plus(batch.rows, result)

@@ -113,7 +113,7 @@ def look(
         counts=counts,
         rows=total,
         exact=exact,
-        shown=seen[:SHOWN],
+        shown=seen[:SHOWN] + [one for one in seen[SHOWN:] if one.why][:SHOWN],
         header=source.header().decode(errors="replace").replace("\x00", ""),
     )
 

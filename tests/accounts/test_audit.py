@@ -153,3 +153,10 @@ def test_it_is_paged_over_the_api(client: TestClient, session: Session, bob: Use
 def test_an_action_that_is_not_in_the_vocabulary_is_a_mistake(session: Session) -> None:
     with pytest.raises(AssertionError, match="not in the vocabulary"):
         audit.record(session, "did_something")
+
+
+def test_details_are_said_without_the_marks_of_json(session: Session) -> None:
+    wanted = {"layout": "kto", "filters": {"simulated": False, "tags": ["poem", "ode"]}, "none": None}
+    event = audit.record(session, "export_started", wanted=wanted)
+    said = "layout: kto, filters: (simulated: false, tags: poem, ode), none: –"
+    assert audit.Line(event, None, None, None).details == [("wanted", said)]

@@ -109,7 +109,7 @@ def test_every_prompt_gets_its_own_priority_back(session: Session, project: Proj
     done = bulk.prioritise(session, project, Prompt.id > 0, 1)
     assert done is not None
     assert set(priorities()) == {1}
-    assert (len(done.details["prompts"]), done.details["before"]) == (2, [0, 2])
+    assert (len(done.details["prompts"]), done.details["before"], done.details["priority"]) == (2, [0, 2], 1)
     bulk.undo(session, Access(bob, project), done.id)
     assert priorities() == before
 

@@ -69,6 +69,15 @@ def test_a_preview_tells_what_would_be_stored_and_keeps_nothing(
     assert session.scalars(select(Upload)).all() == []
 
 
+def test_a_preview_shows_wrong_rows_wherever_they_stand_among_those_it_looked_at(
+    client: TestClient, bob: dict[str, str]
+) -> None:
+    body = b'"Why?"\n' + b"".join(b'"Why %d?"\n' % n for n in range(50)) + b'{"prompt": ""}\n"How?"\n[]\n'
+    said = client.post(f"{IMPORTS}/preview", headers=bob, content=body).json()
+    assert [row["line"] for row in said["first"]] == [1, 2, 3, 4, 5, 6, 7, 8, 52, 54]
+    assert [row["line"] for row in said["first"] if "why" in row] == [52, 54]
+
+
 @pytest.mark.parametrize(
     ("params", "body", "sentence"),
     [

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from app.accounts.access import Access
 from app.database import open_session
 from app.errors import BadInput, Conflict, NotFound
-from app.models import Answer, Comparison, Project, Prompt, Response, Run, Upload, WrongLine, now
+from app.models import Answer, AuditEvent, Comparison, Project, Prompt, Response, Run, Upload, WrongLine, now
 from app.prompts import ahead, imports, prompts, uploads, withdrawals
 from app.runs import runs
 from app.runs.progress import Cancelled
@@ -74,6 +74,8 @@ def test_the_worker_brings_a_file_in_and_says_what_came_of_it(access: Access) ->
         assert {(one.run_id, one.source, one.sampled) for one in brought} == {(run_id, "my prompts.jsonl", True)}
         assert [one.line for one in imports.wrong_lines(session, run)] == [21, 22]
         assert imports.wrong_lines_file(session, run) == wrong.decode()
+        told = session.scalars(select(AuditEvent).where(AuditEvent.action == "imported")).one()
+        assert told.person_id == access.person.id, "who asked for it, though a worker brought it in"
         # The file has done its work and is gone.
         assert session.scalars(select(Upload)).all() == []
         gone = Upload(url=url)
