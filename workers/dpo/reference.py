@@ -35,7 +35,7 @@ class Reference(NamedTuple):
         with adapters.using(self.lm, POLICY):
             if self.kept:
                 lower = nn.utils.rnn.pad_sequence([self.kept[row] for row in chosen], batch_first=True)
-                states = states_above(self.lm, lower, self.lower)
+                states = states_above(self.lm, rows, lower, self.lower)
             else:
                 states = states_at(self.lm, rows, [LAST])[LAST]
         logp, mask = token_logprobs(self.lm, states, rows)

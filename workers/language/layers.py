@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from workers.language.adapters import blocks
 from workers.language.logprobs import Row, hidden_states
 from workers.language.model import LanguageModel
+from workers.language.packing import packed
 
 LAST = -1
 """The layer after the final norm, which the output layer reads."""
@@ -46,21 +47,22 @@ def states_at(lm: LanguageModel, rows: Sequence[Row], layers: Sequence[int]) -> 
             else:
                 handle = modules[-1].register_forward_hook(_output_catcher(caught, layer))
             stack.callback(handle.remove)
-        caught[LAST] = hidden_states(lm, list(rows), LAST)[0]
-    return caught
+        with packed(lm, [prompt + response for prompt, response in rows]) as batch:
+            caught[LAST] = lm.trunk(batch.ids, use_cache=False, **batch.told)[0]
+            return {layer: batch.whole(states) for layer, states in caught.items()}
 
 
-def states_above(lm: LanguageModel, lower: Tensor, layer: int) -> Tensor:
-    """Return the last states [B, S, D] from `lower`, the states [B, S, D] after `layer` blocks.
+def states_above(lm: LanguageModel, rows: Sequence[Row], lower: Tensor, layer: int) -> Tensor:
+    """Return the last states [B, S, D] of the rows from `lower`, their states [B, S, D] after `layer` blocks.
 
     The same as a whole pass if no adapter in use touches the blocks below. Differentiable in the adapter's weights.
     """
     if layer >= block_count(lm):
         raise ValueError(f"There is no block above {layer} in the model {lm.name}.")
-    ids = torch.zeros(lower.shape[:2], dtype=torch.long, device=lower.device)
-    with _starting_at(lm, lower, layer):
-        states: Tensor = lm.trunk(ids, use_cache=False)[0]
-    return states
+    with packed(lm, [prompt + response for prompt, response in rows]) as batch:
+        with _starting_at(lm, batch.own(lower), layer):
+            states: Tensor = lm.trunk(batch.ids, use_cache=False, **batch.told)[0]
+        return batch.whole(states)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The one log-probability function: teacher-forced, at response positions only, differentiable, no logits kept.
 
-Where a prompt ends and how long a response is are data (`rows`); nothing is ever read out of a pad id. Rows are padded
-on the right, where a causal model cannot see the padding from any real position, so no attention mask is needed.
+Where a prompt ends and how long a response is are data (`rows`); nothing is ever read out of a pad id. Rows are packed
+(workers/language/packing.py), or padded on the right, where a causal model cannot see the padding from any real
+position, so no attention mask is needed.
 """
 
 from typing import Any
@@ -11,11 +12,14 @@ from torch import Tensor
 
 from workers.language.adapters import blocks
 from workers.language.model import LanguageModel
+from workers.language.packing import Batch, packed
 
 Row = tuple[list[int], list[int]]  # prompt ids, response ids
 CHUNK = 128
 """Positions whose logits exist at a time. Few enough for the allocator to use the same memory again and again: a larger
 array would be taken from the system and given back each time, which costs as much as the output layer itself."""
+FAINT = -60.0
+"""Below this logarithm float32 loses the digits of a share, and then the share itself."""
 
 
 class _Reached(Exception):
@@ -31,11 +35,9 @@ def hidden_states(lm: LanguageModel, rows: list[Row], layer: int = -1) -> tuple[
     """
     lengths = torch.tensor([len(prompt) + len(response) for prompt, response in rows])
     prompt_lengths = torch.tensor([len(prompt) for prompt, _ in rows])
-    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
-    for index, (prompt, response) in enumerate(rows):
-        ids[index, : len(prompt) + len(response)] = torch.tensor(prompt + response)
-    ids = ids.to(lm.device)
-    states = lm.trunk(ids, use_cache=False)[0] if layer == -1 else _after_blocks(lm, ids, layer)
+    with packed(lm, [prompt + response for prompt, response in rows]) as batch:
+        states = lm.trunk(batch.ids, use_cache=False, **batch.told)[0] if layer == -1 else _after_blocks(lm, batch, layer)
+        states = batch.whole(states)
     return states, lengths.to(lm.device), prompt_lengths.to(lm.device)
 
 
@@ -89,17 +91,17 @@ class _TokenLogprobs(torch.autograd.Function):
             with torch.set_grad_enabled(wants_gradient):
                 leaf = part.detach().requires_grad_(wants_gradient)
                 logits = head(leaf)
-            # One array of the size of the logits is written and worked on in place; autograd would make five.
             scaled = logits.detach().float() if temperature == 1.0 else logits.detach().float() / temperature
-            most = scaled.amax(-1, keepdim=True)
-            weights = (scaled - most).exp_()
-            total = weights.sum(-1, keepdim=True)
-            value = scaled.gather(1, token[:, None]) - most - total.log()
+            # One function goes over each row while it is in the cache; every further pass over [N, V] would cost more.
+            shares = torch.softmax(scaled, -1)
+            value = shares.gather(1, token[:, None]).log_()
+            if bool((value < FAINT).any()):
+                value = scaled.log_softmax(-1).gather(1, token[:, None])
             values.append(value[:, 0])
             if wants_gradient:
-                slope = weights.div_(total * -temperature)
-                slope.scatter_add_(1, token[:, None], torch.full_like(value, 1 / temperature))
-                gradients.append(torch.autograd.grad(logits, leaf, slope.to(logits.dtype))[0])
+                shares.scatter_add_(1, token[:, None], torch.full_like(value, -1.0))
+                slope = torch.autograd.grad(logits, leaf, shares.to(logits.dtype))[0]
+                gradients.append(slope * (-1 / temperature))
         if wants_gradient:
             ctx.save_for_backward(torch.cat(gradients) if gradients else torch.zeros_like(states))
         return torch.cat(values) if values else states.new_zeros(0, dtype=torch.float32)
@@ -110,7 +112,7 @@ class _TokenLogprobs(torch.autograd.Function):
         return (gradients * upstream[0][:, None]).to(gradients.dtype), None, None, None, None
 
 
-def _after_blocks(lm: LanguageModel, ids: Tensor, layer: int) -> Tensor:
+def _after_blocks(lm: LanguageModel, batch: Batch, layer: int) -> Tensor:
     modules = blocks(lm)
     if not 0 <= layer <= len(modules):
         raise ValueError(f"The model {lm.name} has {len(modules)} blocks; there is no state after {layer} of them.")
@@ -129,7 +131,7 @@ def _after_blocks(lm: LanguageModel, ids: Tensor, layer: int) -> Tensor:
     else:
         handle = modules[-1].register_forward_hook(catch_output)
     try:
-        lm.trunk(ids, use_cache=False)
+        lm.trunk(batch.ids, use_cache=False, **batch.told)
     except _Reached:
         pass
     finally:

@@ -3,7 +3,10 @@
 What each of the two brings is written in docs/experiments.md.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +14,16 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.modeling_utils import AttentionInterface
 
+if TYPE_CHECKING:
+    from workers.language.packing import Layout
+
 NAME = "pairloop_cpu"
 LONGEST = 256
 """Columns up to which attention is two products with a softmax between; its matrices are kept for the way back."""
+
+
+PACKED: ContextVar[Layout | None] = ContextVar("packed", default=None)
+"""How the rows that are being read are packed; None where they are padded."""
 
 
 def arrange(network: Any) -> None:
@@ -31,9 +41,22 @@ def attention(
 ) -> tuple[Tensor, Tensor | None]:
     """Causal attention of queries [B, H, S, D] to keys and values [B, G, T, D]; returns [B, S, H, D].
 
-    Whole short rows are done here, H / G queries to a key at once; all else is left to PyTorch's own function, which
-    is slower there, above all on the way back.
+    Packed rows, [1, H, N, D], become whole ones for it.
     """
+    layout = PACKED.get()
+    if layout is None:
+        return _attention(module, query, key, value, attention_mask, **more)
+    heads = [one[0].transpose(0, 1) for one in (query, key, value)]
+    rows = [layout.unpack(one.flatten(1)).unflatten(2, one.shape[1:]).transpose(1, 2) for one in heads]
+    found = _attention(module, *rows, None, **more)[0]
+    return layout.pack(found.flatten(2)).unflatten(1, found.shape[2:])[None], None
+
+
+def _attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **more: Any
+) -> tuple[Tensor, Tensor | None]:
+    """Whole short rows are done here, H / G queries to a key at once; all else is left to PyTorch's own function, which
+    is slower there, above all on the way back."""
     batch, heads, length, width = query.shape
     whole = attention_mask is None and 1 < length == key.shape[2] <= LONGEST and more.get("is_causal") is not False
     plain = not more.get("dropout") and more.get("position_bias") is None and more.get("softcap") is None

@@ -65,7 +65,7 @@ def _ways(lm: LanguageModel, ids: Tensor, whole: Tensor) -> Iterator[tuple[Tenso
     yield lm.head(lm.trunk(ids[:, :-2], use_cache=False)[0])[0], whole[:-2], "looks at the words that follow"
     if len(blocks(lm)) > 1:
         lower = states_at(lm, [(PROMPTS[0], [])], [1])[1]
-        yield lm.head(states_above(lm, lower, 1))[0], whole, "does more in its blocks than pass states on"
+        yield lm.head(states_above(lm, [(PROMPTS[0], [])], lower, 1))[0], whole, "does more in its blocks than pass states on"
     # Prompts of several lengths, two of which begin alike, each answered twice: all that the cache has to hold.
     drawn = [one for two in generate(lm, PROMPTS, 2, Settings(max_tokens=4), seed=0) for one in two]
     sampled = pad_sequence([torch.tensor(one.logprobs, device=lm.device) for one in drawn], batch_first=True)

@@ -39,7 +39,7 @@ class Trunk(NamedTuple):
         with using(self.lm, POLICY):
             if lower is None:
                 return states_at(self.lm, rows, [LAST])[LAST]
-            return states_above(self.lm, lower, self.lower)
+            return states_above(self.lm, rows, lower, self.lower)
 
 
 class Rollout(NamedTuple):

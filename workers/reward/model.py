@@ -86,7 +86,7 @@ class RewardModel:
                 with adapters.using(self.lm, None), torch.no_grad():
                     base = states_at(self.lm, rows, self.base_layers())
             with adapters.using(self.lm, self.adapter):
-                last = states_above(self.lm, base[self.lower], self.lower)
+                last = states_above(self.lm, rows, base[self.lower], self.lower)
             frozen = pool_all(self.lm, base[self.layer], rows, kinds)
             return torch.cat([frozen, pool(last, rows, ("mean",))], dim=1)
         with adapters.using(self.lm, self.adapter):

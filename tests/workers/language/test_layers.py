@@ -28,11 +28,11 @@ def test_the_upper_blocks_continue_where_the_lower_ones_stopped(family: Language
         for parameter in lm.adapters["upper"].parameters():
             parameter.add_(0.1)
     with using(lm, "upper"):
-        assert torch.equal(states_above(lm, lower, layer), hidden_states(lm, ROWS)[0])
-        assert not torch.equal(states_above(lm, lower, layer), base)
-    assert torch.equal(states_above(lm, lower, layer), base)
+        assert torch.equal(states_above(lm, ROWS, lower, layer), hidden_states(lm, ROWS)[0])
+        assert not torch.equal(states_above(lm, ROWS, lower, layer), base)
+    assert torch.equal(states_above(lm, ROWS, lower, layer), base)
     with pytest.raises(ValueError, match="no block above 3"):
-        states_above(lm, lower, 3)
+        states_above(lm, ROWS, lower, 3)
 
 
 def test_gradients_reach_the_adapter_through_the_upper_blocks_alone(family: LanguageModel) -> None:
@@ -40,7 +40,7 @@ def test_gradients_reach_the_adapter_through_the_upper_blocks_alone(family: Lang
     adapter = create(lm, "upper", LoraConfig(4, 8, layers=(1, 2)), seed=1)
     lower = states_at(lm, ROWS, [1])[1].detach()
     with using(lm, "upper"):
-        gradients = torch.autograd.grad(states_above(lm, lower, 1).sum(), adapter.parameters())
+        gradients = torch.autograd.grad(states_above(lm, ROWS, lower, 1).sum(), adapter.parameters())
         whole = torch.autograd.grad(hidden_states(lm, ROWS)[0].sum(), adapter.parameters())
     for one, other in zip(gradients, whole, strict=True):
         assert torch.equal(one, other)
