@@ -1,8 +1,8 @@
 """LoRA adapters by name on one frozen model, in PEFT's file format.
 
 An adapter adds `scale * B(A(x))` to the output of linear layers, scale = alpha / rank (Hu et al. 2021,
-arXiv:2106.09685). It hangs in the model as forward hooks while it is in use and leaves no trace otherwise, so that no
-adapter means the base model itself. PEFT would do the same; it takes two seconds to import, in every child process.
+arXiv:2106.09685). It stands in for the layers' own functions while it is in use and leaves no trace otherwise, so that
+no adapter means the base model itself. PEFT would do the same; it takes two seconds to import, in every child process.
 """
 
 import json
@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from workers.language.model import LanguageModel
@@ -129,30 +128,73 @@ def files(lm: LanguageModel, name: str) -> dict[str, bytes]:
 @contextmanager
 def using(lm: LanguageModel, name: str | None) -> Iterator[None]:
     """Run the model with the adapter `name`, or as the base model with None. Not for two threads at once."""
-    previous = list(lm.hooks)
-    _hang(lm, [] if name is None else list(_hooks(lm, lm.adapters[name])))
+    previous = [(module, forward) for module, forward, _ in lm.hooks]
+    _take_off(lm)
+    _put_on(lm, [] if name is None else list(_forwards(lm, lm.adapters[name])))
     try:
         yield
     finally:
-        _hang(lm, [(module, hook) for module, hook, _ in previous])
+        _take_off(lm)
+        _put_on(lm, previous)
 
 
-def _hang(lm: LanguageModel, hooks: list[tuple[nn.Module, Any]]) -> None:
-    for _, _, handle in lm.hooks:
-        handle.remove()
-    lm.hooks[:] = [(module, hook, module.register_forward_hook(hook)) for module, hook in hooks]
+def _put_on(lm: LanguageModel, forwards: list[tuple[nn.Module, Any]]) -> None:
+    for module, forward in forwards:
+        lm.hooks.append((module, forward, vars(module).get("forward")))
+        module.forward = forward
 
 
-def _hooks(lm: LanguageModel, adapter: Adapter) -> Iterator[tuple[nn.Module, Any]]:
+def _take_off(lm: LanguageModel) -> None:
+    for module, _, usual in lm.hooks:
+        if usual is None:
+            del module.forward
+        else:
+            module.forward = usual
+    lm.hooks.clear()
+
+
+def _forwards(lm: LanguageModel, adapter: Adapter) -> Iterator[tuple[nn.Module, Any]]:
+    """Yield each layer that the adapter changes and what it does instead, while no adapter is on."""
     scale = adapter.config.alpha / adapter.config.rank
     for path, (a, b) in adapter.pairs.items():
+        module: Any = lm.model.get_submodule(path)
+        weight = module.weight.t() if isinstance(module, Conv1D) else module.weight
 
-        def add(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, a: Tensor = a, b: Tensor = b) -> Tensor:
-            # Float32 throughout: in bf16 the small updates of an adapter would be rounded away.
-            update = functional.linear(functional.linear(inputs[0].float(), a) * scale, b)
-            return output + update.to(output.dtype)
+        def adapted(x: Tensor, usual: Any = module.forward, weight: Tensor = weight, a: Any = a, b: Any = b) -> Tensor:
+            output: Tensor = _Adapted.apply(x, a, b, scale, weight, usual)  # type: ignore[no-untyped-call]
+            return output
 
-        yield lm.model.get_submodule(path), add
+        yield module, adapted
+
+
+class _Adapted(torch.autograd.Function):
+    """What a layer with `weight` [out, in] gives for x [..., in], plus scale * B(A(x)), in the model's dtype.
+
+    A and B are stored and learn in float32, where small steps add up. They are multiplied as the model multiplies: in
+    bf16 that rounds what they add by no more than the sum is rounded anyway. Sums are made where their first part lies,
+    on the way back too, and neither a copy of x nor of the output is kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, a: Tensor, b: Tensor, scale: float, weight: Tensor, usual: Any) -> Tensor:
+        output: Tensor = usual(x)
+        flat, a, b = x.reshape(-1, x.shape[-1]), a.to(x.dtype), b.to(x.dtype)
+        inner = (flat @ a.t()).mul_(scale)
+        output.view(-1, len(b)).addmm_(inner, b.t())
+        ctx.scale, ctx.shape = scale, x.shape
+        ctx.save_for_backward(flat, inner, a, b, weight)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        flat, inner, a, b, weight = ctx.saved_tensors
+        slope = slopes[0].reshape(-1, len(b))
+        through = (slope @ b).mul_(ctx.scale)
+        wanted_x, wanted_a, wanted_b = ctx.needs_input_grad[:3]
+        by_x = (slope @ weight).addmm_(through, a).view(ctx.shape) if wanted_x else None
+        by_a = (through.t() @ flat).float() if wanted_a else None
+        by_b = (slope.t() @ inner).float() if wanted_b else None
+        return by_x, by_a, by_b, None, None, None
 
 
 def _targets(lm: LanguageModel, config: LoraConfig) -> dict[str, tuple[int, int]]:
