@@ -15,11 +15,10 @@ from workers.language.model import LanguageModel
 from workers.language.packing import Batch, packed
 
 Row = tuple[list[int], list[int]]  # prompt ids, response ids
-CHUNK = 128
-"""Positions whose logits exist at a time. Few enough for the allocator to use the same memory again and again: a larger
-array would be taken from the system and given back each time, which costs as much as the output layer itself."""
-FAINT = -60.0
-"""Below this logarithm float32 loses the digits of a share, and then the share itself."""
+CHUNK = 256
+"""Positions whose logits exist at a time."""
+CACHED = 1 << 18
+"""Logits that are worked on at a time: few enough for the processor's second cache."""
 
 
 class _Reached(Exception):
@@ -91,17 +90,20 @@ class _TokenLogprobs(torch.autograd.Function):
             with torch.set_grad_enabled(wants_gradient):
                 leaf = part.detach().requires_grad_(wants_gradient)
                 logits = head(leaf)
-            scaled = logits.detach().float() if temperature == 1.0 else logits.detach().float() / temperature
-            # One function goes over each row while it is in the cache; every further pass over [N, V] would cost more.
-            shares = torch.softmax(scaled, -1)
-            value = shares.gather(1, token[:, None]).log_()
-            if bool((value < FAINT).any()):
-                value = scaled.log_softmax(-1).gather(1, token[:, None])
+            value, slope = logits.new_empty(len(token), 1, dtype=torch.float32), logits.detach()
+            few = max(1, CACHED // logits.shape[1]) if logits.is_cpu else len(token)
+            for some, own, one in zip(slope.split(few), token[:, None].split(few), value.split(few), strict=True):
+                scaled = some.float() if temperature == 1.0 else some.float() / temperature
+                shares = torch.softmax(scaled, -1)
+                # The share of the most probable token is far from 0 and says what all were divided by.
+                most, its_share = scaled.amax(-1, keepdim=True), shares.amax(-1, keepdim=True)
+                torch.add(scaled.gather(1, own) - most, its_share.log_(), out=one)
+                if wants_gradient:
+                    # A log-probability's slope by its logits is 1 at its token, less the shares; this is the negative.
+                    some.copy_(shares.scatter_add_(1, own, torch.full_like(one, -1.0)))
             values.append(value[:, 0])
             if wants_gradient:
-                shares.scatter_add_(1, token[:, None], torch.full_like(value, -1.0))
-                slope = torch.autograd.grad(logits, leaf, shares.to(logits.dtype))[0]
-                gradients.append(slope * (-1 / temperature))
+                gradients.append(torch.autograd.grad(logits, leaf, slope)[0] * (-1 / temperature))
         if wants_gradient:
             ctx.save_for_backward(torch.cat(gradients) if gradients else torch.zeros_like(states))
         return torch.cat(values) if values else states.new_zeros(0, dtype=torch.float32)
