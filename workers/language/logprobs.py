@@ -35,7 +35,8 @@ def hidden_states(lm: LanguageModel, rows: list[Row], layer: int = -1) -> tuple[
     lengths = torch.tensor([len(prompt) + len(response) for prompt, response in rows])
     prompt_lengths = torch.tensor([len(prompt) for prompt, _ in rows])
     with packed(lm, [prompt + response for prompt, response in rows]) as batch:
-        states = lm.trunk(batch.ids, use_cache=False, **batch.told)[0] if layer == -1 else _after_blocks(lm, batch, layer)
+        last = layer == -1
+        states = lm.trunk(batch.ids, use_cache=False, **batch.told)[0] if last else _after_blocks(lm, batch, layer)
         states = batch.whole(states)
     return states, lengths.to(lm.device), prompt_lengths.to(lm.device)
 
@@ -92,7 +93,8 @@ class _TokenLogprobs(torch.autograd.Function):
                 logits = head(leaf)
             value, slope = logits.new_empty(len(token), 1, dtype=torch.float32), logits.detach()
             few = max(1, CACHED // logits.shape[1]) if logits.is_cpu else len(token)
-            for some, own, one in zip(slope.split(few), token[:, None].split(few), value.split(few), strict=True):
+            parts = (torch.split(whole, few) for whole in (slope, token[:, None], value))
+            for some, own, one in zip(*parts, strict=True):
                 scaled = some.float() if temperature == 1.0 else some.float() / temperature
                 shares = torch.softmax(scaled, -1)
                 # The share of the most probable token is far from 0 and says what all were divided by.

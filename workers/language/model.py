@@ -51,7 +51,7 @@ class LanguageModel:
     device: torch.device
     dtype: torch.dtype
     adapters: dict[str, Adapter] = field(default_factory=dict)  # by name; workers.language.adapters looks after both
-    hooks: list[Any] = field(default_factory=list)  # what the adapter in use has hung into the model
+    hooks: list[Any] = field(default_factory=list)  # what the adapter in use does instead of layers
     closer: int | None = None  # the one of `eos` that the chat template writes after an answer
 
     @property

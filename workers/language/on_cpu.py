@@ -46,10 +46,16 @@ def attention(
     layout = PACKED.get()
     if layout is None:
         return _attention(module, query, key, value, attention_mask, **more)
-    heads = [one[0].transpose(0, 1) for one in (query, key, value)]
-    rows = [layout.unpack(one.flatten(1)).unflatten(2, one.shape[1:]).transpose(1, 2) for one in heads]
-    found = _attention(module, *rows, None, **more)[0]
-    return layout.pack(found.flatten(2)).unflatten(1, found.shape[2:])[None], None
+    asked, keys, values = (_whole(layout, one) for one in (query, key, value))
+    found = _attention(module, asked, keys, values, None, **more)[0]
+    return layout.pack(found.flatten(2)).view(1, -1, *found.shape[2:]), None
+
+
+def _whole(layout: Layout, packed: Tensor) -> Tensor:
+    """Whole rows [B, H, S, D] of packed ones [1, H, N, D]."""
+    _, heads, _, width = packed.shape
+    rows = layout.unpack(packed[0].transpose(0, 1).flatten(1))
+    return rows.view(*rows.shape[:2], heads, width).transpose(1, 2)
 
 
 def _attention(

@@ -82,7 +82,8 @@ def layout_of(lm: LanguageModel, rows: Sequence[list[int]]) -> Layout | None:
     # In the order of their tokens a row shares with the one before it all that it shares with any earlier one.
     for row in sorted(range(len(rows)), key=lambda row: rows[row]):
         own = rows[row]
-        alike = next((at for at, (a, b) in enumerate(zip(before, own, strict=False)) if a != b), min(len(before), len(own)))
+        differ = (at for at, (a, b) in enumerate(zip(before, own, strict=False)) if a != b)
+        alike = next(differ, min(len(before), len(own)))
         kept = [(begin, min(end, alike), first) for begin, end, first in stretches if begin < alike]
         shared += [(row, *one) for one in kept]
         stretches = [*kept, (alike, len(own), len(ids))] if alike < len(own) else kept
@@ -95,7 +96,8 @@ def layout_of(lm: LanguageModel, rows: Sequence[list[int]]) -> Layout | None:
     if len(ids) == place.numel():
         return None
     made = (torch.tensor([ids]), torch.tensor([positions]), place, torch.tensor(owner))
-    return Layout(*(one.to(lm.device) for one in made), tuple(shared))
+    told, at, where, owners = (one.to(lm.device) for one in made)
+    return Layout(told, at, where, owners, tuple(shared))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from workers.language.adapters import blocks
 from workers.language.decode import generate
 from workers.language.errors import ModelUnusable
 from workers.language.layers import states_above, states_at
-from workers.language.logprobs import response_logprobs
+from workers.language.logprobs import Row, response_logprobs
 from workers.language.model import LanguageModel
 from workers.language.sampling import Settings
 
@@ -64,8 +64,9 @@ def _ways(lm: LanguageModel, ids: Tensor, whole: Tensor) -> Iterator[tuple[Tenso
     yield lm.head(lm.trunk(ids, use_cache=False)[0])[0], whole, "changes its logits after the output layer"
     yield lm.head(lm.trunk(ids[:, :-2], use_cache=False)[0])[0], whole[:-2], "looks at the words that follow"
     if len(blocks(lm)) > 1:
-        lower = states_at(lm, [(PROMPTS[0], [])], [1])[1]
-        yield lm.head(states_above(lm, [(PROMPTS[0], [])], lower, 1))[0], whole, "does more in its blocks than pass states on"
+        row: list[Row] = [(PROMPTS[0], [])]
+        above = states_above(lm, row, states_at(lm, row, [1])[1], 1)
+        yield lm.head(above)[0], whole, "does more in its blocks than pass states on"
     # Prompts of several lengths, two of which begin alike, each answered twice: all that the cache has to hold.
     drawn = [one for two in generate(lm, PROMPTS, 2, Settings(max_tokens=4), seed=0) for one in two]
     sampled = pad_sequence([torch.tensor(one.logprobs, device=lm.device) for one in drawn], batch_first=True)
