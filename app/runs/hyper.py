@@ -80,7 +80,7 @@ class RewardHyper(Hyper):
 class PpoHyper(Hyper):
     """Settings of a `ppo` run. Rollouts are always drawn at temperature 1 from the full distribution."""
 
-    updates: int = _number(14, "How many times answers are drawn and learned from.", 1, 100_000)
+    updates: int = _number(20, "How many times answers are drawn and learned from.", 1, 100_000)
     batch: int = _number(64, "How many answers are drawn for one update.", 2, 65_536)
     answers_per_prompt: int = _number(2, "How many of them answer the same prompt.", 1, 64)
     max_new_tokens: int = _number(64, "How long an answer may get, in tokens.", 1, 8192)
@@ -102,7 +102,7 @@ class PpoHyper(Hyper):
         "the other answers to its prompt (rloo).",
         ("gae", "rloo"),
     )
-    gae_lambda: float = _number(0.95, "With gae: how far the reward at the end reaches back over the tokens.", 0.0, 1.0)
+    gae_lambda: float = _number(0.7, "With gae: how far the reward at the end reaches back over the tokens.", 0.0, 1.0)
     clip: float = _number(
         0.2, "How far a token's probability may move in one update before it stops counting.", 0.01, 1.0
     )

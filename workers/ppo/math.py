@@ -138,8 +138,40 @@ class KlController(NamedTuple):
 
 LOOK_AHEAD = 4.0
 RAISE = 1.2
-LOWER = 0.1
+LOWER = 0.2
 BETA_LOW, BETA_HIGH = 0.005, 2.0
+
+
+class Pace(NamedTuple):
+    """What the step size is multiplied by, so that a policy walks to its KL target at an even pace.
+
+    Steps of the same length move a policy ever farther as it learns: it hardly moves at first, and later goes beyond
+    the target within one update, from where the price of KL can only chase it back. The distance from the base model
+    is taken to be the root of twice the KL, as it is near the start.
+    """
+
+    factor: float
+    distance: float
+
+    @classmethod
+    def at(cls, kl: float) -> "Pace":
+        """Return the pace of a policy that starts `kl` nats from the base model."""
+        return cls(1.0, math.sqrt(2 * max(kl, 0.0)))
+
+    def update(self, kl: float, target: float, updates: int) -> "Pace":
+        """Return the pace after an update whose answers were `kl` nats from the base model, in a run of `updates`.
+
+        A walk that would be at the target in half of the updates, if it were straight, is neither slowed down nor,
+        while it is not half-way there, sped up. The factor is halved or raised by a half at most.
+        """
+        distance = Pace.at(kl).distance
+        gone, wanted = distance - self.distance, 2 * math.sqrt(2 * target) / updates
+        change = max(wanted / gone, SLOWER) if gone > wanted else FASTER if distance < math.sqrt(target / 2) else 1.0
+        return Pace(min(max(self.factor * change, PACE_LOW), 1.0), distance)
+
+
+SLOWER, FASTER = 0.5, 1.25
+PACE_LOW = 0.02
 
 
 class RidgeValue(NamedTuple):

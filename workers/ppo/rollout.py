@@ -58,6 +58,8 @@ class Rollout(NamedTuple):
     """Normalised reward of each answer, before clipping and penalties, [N]."""
     hidden: Tensor
     """The policy's last states from which each token was drawn, [N, T, D]."""
+    earned: Tensor
+    """What the answer had earned before each token, [N, T, 2] (RewardModel.course), in the unit of the reward."""
     lower: dict[int, Tensor]
     """The states below the policy's adapter of each micro-batch that this process looked at, by its first row; empty
     if every block is adapted."""
@@ -67,6 +69,10 @@ class Rollout(NamedTuple):
     def lengths(self) -> Tensor:
         """Return the number of tokens of every answer, [N]."""
         return self.mask.sum(1)
+
+    def seen(self) -> Tensor:
+        """Return what a value head may know before each token, [N, T, D + 2]: the policy's state and what was earned."""
+        return torch.cat([self.hidden.float(), self.earned], dim=2)
 
     def kl(self) -> float:
         """Return the mean KL to the base model per answer, in nats (k1 summed over tokens)."""
@@ -116,6 +122,7 @@ def look_at(trunk: Trunk, drawn: Sequence[Sampled], micros: Sequence[Sequence[in
     mask = torch.arange(longest) < torch.tensor([len(response) for _, response in rows])[:, None]
     logp, reference, sampled = torch.zeros(3, count, longest)
     score, hidden = torch.zeros(count), torch.zeros(count, longest, width, dtype=lm.dtype)
+    earned = torch.zeros(count, longest, 2)
     kept: dict[int, Tensor] = {}
     for index, one in enumerate(drawn):
         sampled[index, : len(one.logprobs)] = torch.tensor(one.logprobs)
@@ -128,16 +135,17 @@ def look_at(trunk: Trunk, drawn: Sequence[Sampled], micros: Sequence[Sequence[in
             _put(reference, micro, token_logprobs(lm, base[LAST], some)[0])
             _put(logp, micro, token_logprobs(lm, states, some)[0])
             _put(hidden, micro, before_tokens(states, some))
-            raw = trunk.reward.scores(some, base if trunk.reward.base_layers() else None)
+            raw, course = trunk.reward.course(some, base if trunk.reward.base_layers() else None)
+            _put(earned, micro, course / trunk.reward.std)
             score[micro] = trunk.reward.normalised(raw).cpu()
             if keep and lower:
                 kept[micro[0]] = base[lower]
     # The rows that others looked at are zero here, so the sums are exact.
-    trunk.world.add([logp, reference, score])
+    trunk.world.add([logp, reference, score, earned])
     trunk.world.add([hidden])
     gap = float((sampled - logp)[mask].abs().mean())
     ended = torch.tensor([one.finish == "stop" for one in drawn])
-    return Rollout(rows, mask, ended, logp, reference, score, hidden, kept, gap)
+    return Rollout(rows, mask, ended, logp, reference, score, hidden, earned, kept, gap)
 
 
 def before_tokens(states: Tensor, rows: Sequence[Row]) -> Tensor:

@@ -3,6 +3,7 @@
 Schulman et al. 2017 as Ziegler et al. 2019 used it on language models, with one trunk for policy, reference and reward.
 """
 
+import math
 import time
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -26,9 +27,9 @@ from workers.ppo.update import (
     advantages_of,
     figures,
     fresh_figures,
-    halfway,
     learn,
     minibatches_of,
+    move_back,
     prompts_of_update,
     put,
 )
@@ -37,8 +38,10 @@ from workers.reward.model import load_reward
 from workers.world import World
 
 JUDGE_SEED, FRESH_SEED = 500_000_003, 700_000_001
+INSIDE = 0.95
+"""To what share of the budget a kept point is drawn in whose KL proves to be over it."""
 HALVINGS = 2
-"""How often a policy beyond its KL budget goes half-way back to the kept point before that look counts as over it."""
+"""How often a policy beyond its KL budget goes back, half-way to the kept point at a look, a little at the end."""
 
 
 @dataclass
@@ -67,8 +70,10 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         first = judge(trunk, judging, hyper, JUDGE_SEED)
         context.report("judge", 0, hyper.updates, first.metrics())
         looks, kept = Looks("update", "The held-out reward has not risen", first.reward), begin
+        pace = ppo.Pace.at(first.kl)
     else:
         progress, controller = Progress(**state.facts["progress"]), ppo.KlController(**state.facts["controller"])
+        pace = ppo.Pace(**state.facts["pace"])
         first, looks = Judgement(**state.facts["first"]), Looks(**state.facts["looks"])
         kept = [state.tensors[f"best.{i}"] for i in range(len(weights))]
         if "value.weights" in state.tensors:
@@ -79,6 +84,7 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
     def save() -> None:
         progress.saves += 1
         facts = {"progress": asdict(progress), "controller": controller._asdict()}
+        facts["pace"] = pace._asdict()
         tensors = {f"now.{i}": one.detach() for i, one in enumerate(weights)}
         tensors |= {f"best.{i}": one for i, one in enumerate(kept)}
         tensors |= {f"value.{name}": one for name, one in value._asdict().items()} if value else {}
@@ -104,10 +110,12 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         advantages = advantages_of(rollout, hyper, controller.beta, value)
         # 5. Learn.
         done = progress.update * hyper.epochs * hyper.minibatches
-        learned = learn(trunk, rollout, advantages.values, micros, weights, optimiser, hyper, done)
-        # 6. Steer the price of KL, by what the rollout found before it was learned from.
+        # What the rollout found, before anything is learned from it, steers the step size and, for the next, the price.
         value, kl = advantages.head, rollout.kl()
-        metrics = figures(rollout, hyper) | advantages.metrics | learned | {"beta": controller.beta}
+        pace = pace.update(kl, hyper.kl_target, hyper.updates)
+        learned = learn(trunk, rollout, advantages.values, micros, weights, optimiser, hyper, done, pace.factor)
+        # 6. Steer the price of KL.
+        metrics = figures(rollout, hyper) | advantages.metrics | learned | {"beta": controller.beta, "pace": pace.factor}
         if progress.update == 0 and spec.parents.policy is None:
             metrics |= fresh_figures(rollout)
         controller = controller.update(kl, hyper.kl_target)
@@ -121,7 +129,7 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
                     break
                 # The KL grows by several nats between two looks, so the best point within the budget lies between them.
                 text = f"{now.kl:.1f} nats are over the budget: half-way back to update {looks.best_at}."
-                halfway(weights, kept)
+                move_back(weights, kept, 0.5)
                 now = judge(trunk, judging, hyper, JUDGE_SEED)
             if looks.take(progress.update, now.reward, now, first, hyper.kl_budget, hyper.patience):
                 kept = [one.detach().clone() for one in weights]
@@ -136,9 +144,17 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
             raise Stopped
     # 9. Measure the gain of the best point on fresh answers, which did not choose it.
     put(weights, begin)
-    before = judge(trunk, judging, hyper, FRESH_SEED)
-    put(weights, kept)
-    after = judge(trunk, judging, hyper, FRESH_SEED) if looks.best_at else before
+    before = after = judge(trunk, judging, hyper, FRESH_SEED)
+    if looks.best_at:
+        put(weights, kept)
+        after = judge(trunk, judging, hyper, FRESH_SEED)
+    for attempt in range(1, HALVINGS + 1):
+        if after.kl <= hyper.kl_budget or before.kl > hyper.kl_budget:
+            break
+        # The look that chose it was lucky. The KL grows at least with the square of the distance, here with its fourth
+        # power and more, so a small step back is enough.
+        move_back(weights, begin, 1 - (INSIDE * hyper.kl_budget / after.kl) ** 0.25)
+        after = judge(trunk, judging, hyper, FRESH_SEED + attempt * hyper.heldout_answers)
     context.samples(shown(judging, before, after))
     return world.first(lambda: _write(spec, trunk, before, after, len(judging), progress.update, looks))
 

@@ -41,12 +41,13 @@ def advantages_of(rollout: Rollout, hyper: PpoHyper, beta: float, value: ppo.Rid
         lead = ppo.rloo(rewards.sum(1), hyper.answers_per_prompt)
         # Whitened as GAE's are, so that a step size means the same with both.
         return Advantages(ppo.whiten(lead[:, None].expand_as(rewards), rollout.mask), None, {})
-    value = value or ppo.RidgeValue.fresh(rollout.hidden, rollout.mask)
+    seen = rollout.seen()
+    value = value or ppo.RidgeValue.fresh(seen, rollout.mask)
     targets = ppo.returns(rewards, rollout.mask)
-    predicted = value.predict(rollout.hidden, rollout.mask)
+    predicted = value.predict(seen, rollout.mask)
     raw = ppo.gae(rewards, predicted, rollout.mask, hyper.gae_lambda)
     explained = ppo.explained_variance(predicted, targets, rollout.mask)
-    learned = value.learn(rollout.hidden, targets, rollout.mask)
+    learned = value.learn(seen, targets, rollout.mask)
     return Advantages(ppo.whiten(raw, rollout.mask), learned, {"explained_variance": explained})
 
 
@@ -59,17 +60,18 @@ def learn(
     optimiser: torch.optim.Optimizer,
     hyper: PpoHyper,
     steps_done: int,
+    pace: float = 1.0,
 ) -> dict[str, float]:
     """Take one optimiser step per minibatch and epoch; a step whose gradient is not finite is left out.
 
     `micros` holds the minibatches as micro-batches, which are dealt to the processes; `steps_done` counts the steps of
-    earlier updates, for the warm-up.
+    earlier updates, for the warm-up; `pace` multiplies the step size.
     Raises RuntimeError if the very first ratio is not 1, or if a mask does not count the answers' tokens.
     """
     device, norms, clipped, tokens, ratio_max, skipped = trunk.lm.device, [], 0, 0, 0.0, 0
     for number, step in enumerate([step for _ in range(hyper.epochs) for step in micros]):
         for group in optimiser.param_groups:
-            group["lr"] = hyper.learning_rate * min(1.0, (steps_done + number + 1) / max(1, hyper.warmup_steps))
+            group["lr"] = pace * hyper.learning_rate * min(1.0, (steps_done + number + 1) / max(1, hyper.warmup_steps))
         optimiser.zero_grad()
         step_tokens, own_tokens, counted = _tokens(rollout, step), _tokens(rollout, trunk.world.deal(step)), 0
         for micro in trunk.world.deal(step):
@@ -184,8 +186,8 @@ def put(policy: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
             parameter.copy_(one)
 
 
-def halfway(policy: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
-    """Move the policy's parameters half-way to values."""
+def move_back(policy: Sequence[nn.Parameter], values: Sequence[Tensor], share: float) -> None:
+    """Move the policy's parameters back towards values, by a share of the way between 0 and 1."""
     with torch.no_grad():
         for parameter, one in zip(policy, values, strict=True):
-            parameter.lerp_(one.to(parameter.device), 0.5)  # a saved state comes back to the processor's memory
+            parameter.lerp_(one.to(parameter.device), share)  # a saved state comes back to the processor's memory

@@ -68,7 +68,28 @@ class RewardModel:
 
         `base` may hold the base model's states [B, S, D] by layer, at least those of `base_layers`.
         """
-        features = self.features(rows, base)
+        return self._score(self.features(rows, base))
+
+    def course(self, rows: Sequence[Row], base: Mapping[int, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Return the raw scores [B] and what the responses had earned before each of their tokens, [B, R, 2].
+
+        A score is linear in sums and means over tokens, so every token adds to it by itself: the first number is what
+        the tokens so far add through sums, the second what they add through means, times the response's length.
+        """
+        parts = self._parts(rows, base)
+        scores = self._score(torch.cat([pool(states, rows, kinds) for states, kinds in parts], dim=1))
+        slopes = iter((self.weights / self.scale).split(self.lm.model.config.hidden_size))
+        earned = scores.new_zeros(len(rows), max(len(response) for _, response in rows), 2)
+        for states, kinds in parts:
+            for kind, slope in zip(kinds, slopes, strict=False):
+                if kind == "last":
+                    continue
+                for row, (prompt, response) in enumerate(rows):
+                    own = states[row, len(prompt) : len(prompt) + len(response) - 1].float() @ slope
+                    earned[row, 1 : len(response), int(kind == "mean")] += own.cumsum(0)
+        return scores, earned
+
+    def _score(self, features: Tensor) -> Tensor:
         return ((features - self.centre) / self.scale) @ self.weights
 
     def normalised(self, scores: Tensor) -> Tensor:
@@ -77,22 +98,26 @@ class RewardModel:
 
     def features(self, rows: Sequence[Row], base: Mapping[int, Tensor] | None = None) -> Tensor:
         """Return the pooled states [B, F] of each row's response, float32."""
+        return torch.cat([pool(states, rows, kinds) for states, kinds in self._parts(rows, base)], dim=1)
+
+    def _parts(
+        self, rows: Sequence[Row], base: Mapping[int, Tensor] | None
+    ) -> list[tuple[Tensor, Sequence[str]]]:
+        """Return the states [B, S, D] that the features are made of, each with how it is pooled."""
         kinds = POOLS[self.pooling]
         if self.adapter is None:
             states = base if base is not None else states_at(self.lm, rows, [self.layer])
-            return pool_all(self.lm, states[self.layer], rows, kinds)
+            return parts(self.lm, states[self.layer], rows, kinds)
         if self._shares_base():
             if base is None:
                 with adapters.using(self.lm, None), torch.no_grad():
                     base = states_at(self.lm, rows, self.base_layers())
             with adapters.using(self.lm, self.adapter):
                 last = states_above(self.lm, rows, base[self.lower], self.lower)
-            frozen = pool_all(self.lm, base[self.layer], rows, kinds)
-            return torch.cat([frozen, pool(last, rows, ("mean",))], dim=1)
+            return [*parts(self.lm, base[self.layer], rows, kinds), (last, ("mean",))]
         with adapters.using(self.lm, self.adapter):
             states = states_at(self.lm, rows, [self.layer, LAST])
-        own = pool_all(self.lm, states[self.layer], rows, kinds)
-        return torch.cat([own, pool(states[LAST], rows, ("mean",))], dim=1)
+        return [*parts(self.lm, states[self.layer], rows, kinds), (states[LAST], ("mean",))]
 
     def _shares_base(self) -> bool:
         # Adapters that start above the pooled layer leave it, and all below them, as the base model has them.
@@ -119,15 +144,21 @@ def pool(states: Tensor, rows: Sequence[Row], kinds: Sequence[str]) -> Tensor:
 
 
 def pool_all(lm: LanguageModel, states: Tensor, rows: Sequence[Row], kinds: Sequence[str]) -> Tensor:
-    """Return [B, len(kinds) * D] in float32: `pool` of the states, and for WORDS, the last kind, the sum of the tokens.
+    """Return [B, len(kinds) * D] in float32: `pool` of each of the `parts`."""
+    return torch.cat([pool(one, rows, some) for one, some in parts(lm, states, rows, kinds)], dim=1)
+
+
+def parts(
+    lm: LanguageModel, states: Tensor, rows: Sequence[Row], kinds: Sequence[str]
+) -> list[tuple[Tensor, Sequence[str]]]:
+    """Return the states with how they are pooled, and for WORDS, the last kind, the tokens, which are summed.
 
     A token counts there as the first block takes it in, so this says which words a response has and no more. They are
     what a few hundred answers about style and wording teach best; see docs/experiments.md.
     """
     if WORDS not in kinds:
-        return pool(states, rows, kinds)
-    tokens = states_at(lm, rows, [0])[0]
-    return torch.cat([pool(states, rows, kinds[:-1]), pool(tokens, rows, ("sum",))], dim=1)
+        return [(states, kinds)]
+    return [(states, kinds[:-1]), (states_at(lm, rows, [0])[0], ("sum",))]
 
 
 def batches(rows: Sequence[Row], size: int) -> list[list[int]]:

@@ -1,5 +1,6 @@
 """What a rollout says about drawn answers does not depend on how they were batched or where the adapter begins."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,9 +54,20 @@ def test_micro_batches_change_nothing(tiny: LanguageModel) -> None:
     made = trunk(tiny, 1, 0.2)
     _, together = rollout(made)
     _, apart = rollout(made, [[3], [0, 2], [1]])
-    for name in ("logp", "reference", "score", "hidden"):
+    for name in ("logp", "reference", "score", "hidden", "earned"):
         torch.testing.assert_close(getattr(apart, name), getattr(together, name), atol=1e-5, rtol=1e-5)
     assert sorted(apart.lower) == [0, 1, 3]
+
+
+def test_a_value_head_sees_states_and_what_was_earned_and_nothing_of_what_comes(tiny: LanguageModel) -> None:
+    made = trunk(tiny, 1, 0.2)
+    drawn, found = rollout(made)
+    row = int(found.lengths().argmax())
+    cut = int(found.lengths()[row]) - 1
+    short = replace(drawn[row], token_ids=drawn[row].token_ids[:cut], logprobs=drawn[row].logprobs[:cut])
+    alone = look_at(made, [short], [[0]], keep=False)
+    assert found.seen().shape[2] == tiny.model.config.hidden_size + 2
+    torch.testing.assert_close(found.seen()[row, :cut], alone.seen()[0], atol=1e-5, rtol=1e-4)
 
 
 def test_its_kl_is_that_of_the_two_distributions(tiny: LanguageModel) -> None:
@@ -99,6 +111,7 @@ def test_an_answer_without_an_end_pays_and_prompts_do_not_count() -> None:
         reference=zeros,
         score=torch.tensor([9.0, 0.5, -9.0]),
         hidden=zeros[..., None],
+        earned=zeros[..., None],
         lower={},
         gap=0.0,
     )

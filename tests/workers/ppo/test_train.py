@@ -102,13 +102,13 @@ def test_a_trick_ends_the_run_at_the_best_point_before_it(
     likes_vowels: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def caught_when_far(now: Drift, first: Drift) -> str | None:
-        return "They all say the same." if now.kl > 1.0 else None
+        return "They all say the same." if now.kl > 2.0 else None
 
     monkeypatch.setattr(drift, "trick", caught_when_far)
     context = RecordingContext()
     result = run_iteration(training.spec(tmp_path, "ppo", **likes_vowels), context)
     looks = [report[3]["kl_heldout"] for report in context.reports if "kl_heldout" in report[3]]
-    assert [kl > 1.0 for kl in looks] == [False, False, True]
+    assert [kl > 2.0 for kl in looks] == [False, False, True]
     assert [report[1] for report in context.reports] == [0, 1, 2, 3, 4]
     assert result["metrics"]["best_update"] == 2
     assert result["gate"]["why"].endswith("They all say the same. The run went back to update 2.")
@@ -128,13 +128,28 @@ def test_without_a_better_point_the_start_is_kept_and_the_gate_shut(
 def test_a_point_over_the_kl_budget_goes_half_way_back_and_is_looked_at_again(
     likes_vowels: dict[str, Any], tmp_path: Path
 ) -> None:
-    hyper = {"updates": 4, "evaluate_every": 2, "kl_target": 1.5, "kl_budget": 1.5}
+    hyper = {"updates": 4, "evaluate_every": 2, "kl_target": 1.5, "kl_budget": 2.0}
     context = RecordingContext()
     result = run_iteration(training.spec(tmp_path, "ppo", **likes_vowels, hyper=hyper), context)
     at = next(number for number, text in enumerate(context.texts) if text)
-    assert (context.texts[at], context.reports[at][1]) == (
-        "2.2 nats are over the budget: half-way back to update 2.",
-        4,
-    )
-    assert context.reports[at][3]["kl_heldout"] < 1.5
+    assert context.texts[at].endswith(" nats are over the budget: half-way back to update 2.")
+    assert context.reports[at][1] == 4
+    assert context.reports[at][3]["kl_heldout"] < 2.0
     assert result["metrics"]["best_update"] == 4
+
+
+def test_a_kept_point_that_proves_to_be_over_the_budget_is_drawn_in_and_measured_again(
+    likes_vowels: dict[str, Any], tmp_path: Path
+) -> None:
+    """The same point under two budgets: its look lies between them, what fresh answers say above the lower one."""
+    found = {}
+    for budget in (6.0, 3.24):
+        hyper = {"updates": 4, "evaluate_every": 4, "kl_target": 1.5, "kl_budget": budget}
+        context = RecordingContext()
+        result = run_iteration(training.spec(tmp_path / str(budget), "ppo", **likes_vowels, hyper=hyper), context)
+        found[budget] = result["metrics"], result["gate"]["passed"], context.reports[-1][3]["kl_heldout"]
+    wide, narrow = found[6.0], found[3.24]
+    assert wide[2] == narrow[2] < 3.24 < wide[0]["kl"]
+    assert narrow[0]["kl"] < 3.24
+    assert narrow[0]["gain_low"] > 0
+    assert narrow[1]

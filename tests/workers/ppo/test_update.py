@@ -55,6 +55,18 @@ def test_learning_makes_good_tokens_likelier_and_bad_ones_rarer(tiny: LanguageMo
     assert metrics["steps_skipped"] == 0
 
 
+def test_the_pace_multiplies_the_step_size(tiny: LanguageModel) -> None:
+    changes = []
+    for pace in (1.0, 0.5):
+        made = trunk(tiny, 0, 0.0)
+        _, found = rollout(made)
+        policy = tiny.adapters[POLICY].parameters()
+        before = [one.detach().clone() for one in policy]
+        learn(made, found, found.logp, [[[0, 1, 2, 3]]], policy, torch.optim.SGD(policy), hyper(), 0, pace)
+        changes.append(sum(float((one.detach() - old).abs().sum()) for one, old in zip(policy, before, strict=True)))
+    assert changes[1] == pytest.approx(changes[0] / 2, rel=1e-3)
+
+
 def test_splitting_a_step_into_micro_batches_changes_no_gradient(tiny: LanguageModel) -> None:
     gradients = []
     for micros in ([[0, 1, 2, 3]], [[2], [0, 3], [1]]):
@@ -101,7 +113,7 @@ def test_rounding_is_allowed_for_where_numbers_are_rounded() -> None:
 def test_advantages_are_whitened_and_the_value_head_learns_afterwards(tiny: LanguageModel) -> None:
     made = trunk(tiny, 0, 0.1)
     _, found = rollout(made)
-    head = ppo.RidgeValue.fresh(found.hidden, found.mask)
+    head = ppo.RidgeValue.fresh(found.seen(), found.mask)
     advantages = advantages_of(found, hyper(), 0.1, head)
     assert float(advantages.values[found.mask].mean()) == pytest.approx(0.0, abs=1e-5)
     assert advantages.metrics["explained_variance"] == 0.0

@@ -86,6 +86,23 @@ def test_the_depth_counts_blocks_and_ends_after_the_last_norm(family: LanguageMo
     assert torch.equal(model.features(ROWS)[:, : 3 * width], pool(last, ROWS, ("mean", "sum", "last")))
 
 
+@pytest.mark.parametrize("lower", [None, 2, 0])
+def test_the_course_of_a_score_is_what_the_tokens_so_far_add(family: LanguageModel, lower: int | None) -> None:
+    """Of the features' blocks (mean, sum, last, words, and with an adapter its mean) the first n tokens' own."""
+    model = make(family, lower)
+    scores, earned = (one.detach() for one in model.course(ROWS))
+    torch.testing.assert_close(scores, model.scores(ROWS).detach())
+    means, sums = ((0, 4), (1, 3)) if lower is not None else ((0,), (1, 3))
+    slopes = (model.weights / model.scale).split(family.model.config.hidden_size)
+    for row, (prompt, response) in enumerate(ROWS):
+        assert earned[row, 0].tolist() == [0, 0], "before the first token nothing is earned"
+        assert not earned[row, len(response) :].any()
+        for n in range(1, len(response)):
+            blocks = model.features([(prompt, response[:n])])[0].detach().split(family.model.config.hidden_size)
+            expected = [sum(blocks[i] @ slopes[i] for i in sums), n * sum(blocks[i] @ slopes[i] for i in means)]
+            torch.testing.assert_close(earned[row, n], torch.stack(expected), atol=1e-4, rtol=1e-4)
+
+
 def test_at_first_adapters_change_no_score(tiny: LanguageModel) -> None:
     head = make(tiny, None)
     create(tiny, "fresh", LoraConfig(4, 8), seed=5)
