@@ -28,6 +28,7 @@ TITLES = {
     "kl_heldout": N_("KL on held-out prompts"),
     "kl_k3": N_("KL, by the low-variance estimate"),
     "beta": N_("Price of a nat of KL"),
+    "pace": N_("Part of the step size that is taken"),
     "length": N_("Length, tokens"),
     "length_heldout": N_("Length on held-out prompts"),
     "entropy": N_("Entropy, nats per token"),

@@ -86,7 +86,9 @@ class PpoHyper(Hyper):
     max_new_tokens: int = _number(64, "How long an answer may get, in tokens.", 1, 8192)
     minibatches: int = _number(4, "Into how many optimiser steps one update is split.", 1, 1024)
     epochs: int = _number(1, "How often each drawn answer is learned from.", 1, 16)
-    learning_rate: float = _number(5e-4, "Step size of the adapters.", 1e-7, 1e-2)
+    learning_rate: float = _number(
+        5e-4, "Step size of the adapters at most; less is taken where the policy moves too fast.", 1e-7, 1e-2
+    )
     warmup_steps: int = _number(10, "Over how many steps the step size rises to its full value.", 0, 10_000)
     rank: int = _number(16, "Rank of the adapters.", 1, 256)
     alpha: int = _number(32, "Scale of the adapters, as a multiple of 1 / rank.", 1, 1024)

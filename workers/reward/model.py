@@ -76,12 +76,13 @@ class RewardModel:
         A score is linear in sums and means over tokens, so every token adds to it by itself: the first number is what
         the tokens so far add through sums, the second what they add through means, times the response's length.
         """
-        parts = self._parts(rows, base)
-        scores = self._score(torch.cat([pool(states, rows, kinds) for states, kinds in parts], dim=1))
+        pooled = self._parts(rows, base)
+        scores = self._score(torch.cat([pool(states, rows, kinds) for states, kinds in pooled], dim=1))
         slopes = iter((self.weights / self.scale).split(self.lm.model.config.hidden_size))
         earned = scores.new_zeros(len(rows), max(len(response) for _, response in rows), 2)
-        for states, kinds in parts:
-            for kind, slope in zip(kinds, slopes, strict=False):
+        for states, kinds in pooled:
+            for kind in kinds:
+                slope = next(slopes)
                 if kind == "last":
                     continue
                 for row, (prompt, response) in enumerate(rows):
