@@ -71,7 +71,7 @@ class Rollout(NamedTuple):
         return self.mask.sum(1)
 
     def seen(self) -> Tensor:
-        """Return what a value head may know before each token, [N, T, D + 2]: the policy's state and what was earned."""
+        """Return what a value head may know before each token, [N, T, D + 2]: the policy's state, what was earned."""
         return torch.cat([self.hidden.float(), self.earned], dim=2)
 
     def kl(self) -> float:

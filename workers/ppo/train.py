@@ -3,7 +3,6 @@
 Schulman et al. 2017 as Ziegler et al. 2019 used it on language models, with one trunk for policy, reference and reward.
 """
 
-import math
 import time
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -115,7 +114,8 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         pace = pace.update(kl, hyper.kl_target, hyper.updates)
         learned = learn(trunk, rollout, advantages.values, micros, weights, optimiser, hyper, done, pace.factor)
         # 6. Steer the price of KL.
-        metrics = figures(rollout, hyper) | advantages.metrics | learned | {"beta": controller.beta, "pace": pace.factor}
+        metrics = figures(rollout, hyper) | advantages.metrics | learned
+        metrics |= {"beta": controller.beta, "pace": pace.factor}
         if progress.update == 0 and spec.parents.policy is None:
             metrics |= fresh_figures(rollout)
         controller = controller.update(kl, hyper.kl_target)

@@ -78,7 +78,7 @@ class RewardModel:
         """
         pooled = self._parts(rows, base)
         scores = self._score(torch.cat([pool(states, rows, kinds) for states, kinds in pooled], dim=1))
-        slopes = iter((self.weights / self.scale).split(self.lm.model.config.hidden_size))
+        slopes = iter(torch.split(self.weights / self.scale, self.lm.model.config.hidden_size))
         earned = scores.new_zeros(len(rows), max(len(response) for _, response in rows), 2)
         for states, kinds in pooled:
             for kind in kinds:
@@ -101,9 +101,7 @@ class RewardModel:
         """Return the pooled states [B, F] of each row's response, float32."""
         return torch.cat([pool(states, rows, kinds) for states, kinds in self._parts(rows, base)], dim=1)
 
-    def _parts(
-        self, rows: Sequence[Row], base: Mapping[int, Tensor] | None
-    ) -> list[tuple[Tensor, Sequence[str]]]:
+    def _parts(self, rows: Sequence[Row], base: Mapping[int, Tensor] | None) -> list[tuple[Tensor, Sequence[str]]]:
         """Return the states [B, S, D] that the features are made of, each with how it is pooled."""
         kinds = POOLS[self.pooling]
         if self.adapter is None:
