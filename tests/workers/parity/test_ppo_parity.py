@@ -56,7 +56,7 @@ def test_an_answer_without_an_end_pays_what_it_pays_in_trl() -> None:
     """We clip scores to 5 standard deviations first, which none of these reach; TRL does not."""
     ended = (trl("responses") == TRL["end"]).any(1)
     raw, nothing = trl("raw_scores"), torch.zeros(len(MASK), 1)
-    empty = {name: nothing for name in ("logp", "reference", "hidden", "earned")}
+    empty = dict.fromkeys(("logp", "reference", "hidden", "earned"), nothing)
     made = Rollout(rows=[], mask=MASK, ended=ended, score=raw, lower={}, gap=0.0, **empty)
     close(made.rewards(clip=5.0, penalty=PENALTY), trl("scores"))
     assert made.rewards(clip=0.5, penalty=PENALTY)[1] == -0.5

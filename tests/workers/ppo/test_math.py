@@ -241,6 +241,7 @@ def test_a_policy_walks_to_its_target_at_an_even_pace() -> None:
     assert at(2.0).update(4.5, 8.0, 10) == (pytest.approx(0.8), 3.0)
     assert at(2.0).update(3.125, 8.0, 10) == (1.0, 2.5)
     assert at(2.0).update(12.5, 8.0, 10) == (0.5, 5.0)
+    assert ppo.Pace(0.6, 2.0).update(3.125, 8.0, 10) == (0.6, 2.5), "past half-way nothing is sped up"
     # Not half-way there and slow: faster by a quarter, up to the step size that was set.
     assert ppo.Pace(0.6, 0.5).update(0.5, 8.0, 10) == (pytest.approx(0.75), 1.0)
     assert at(0.5).update(0.5, 8.0, 10).factor == 1.0
