@@ -162,7 +162,7 @@ class Pace(NamedTuple):
         """Return the pace after an update whose answers were `kl` nats from the base model, in a run of `updates`.
 
         A walk that would be at the target in half of the updates, if it were straight, is neither slowed down nor,
-        while it is not half-way there, sped up. The factor is halved or raised by a half at most.
+        while it is not half-way there, sped up. The factor is halved or raised by a quarter at most.
         """
         distance = Pace.at(kl).distance
         gone, wanted = distance - self.distance, 2 * math.sqrt(2 * target) / updates

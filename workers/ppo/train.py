@@ -4,10 +4,12 @@ Schulman et al. 2017 as Ziegler et al. 2019 used it on language models, with one
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from app.runs.hyper import PpoHyper
 from workers import artifacts, policy, saved_state
@@ -32,14 +34,14 @@ from workers.ppo.update import (
     prompts_of_update,
     put,
 )
-from workers.prompts import for_judging, for_training, read_prompts
+from workers.prompts import Prompt, for_judging, for_training, read_prompts
 from workers.reward.model import load_reward
 from workers.world import World
 
 JUDGE_SEED, FRESH_SEED = 500_000_003, 700_000_001
 INSIDE = 0.95
 """To what share of the budget a kept point is drawn in whose KL proves to be over it."""
-HALVINGS = 2
+TIMES_BACK = 2
 """How often a policy beyond its KL budget goes back, half-way to the kept point at a look, a little at the end."""
 
 
@@ -124,7 +126,7 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         # 7. Look at the held-out prompts now and then; keep the best point within the budget.
         if progress.update % hyper.evaluate_every == 0 or progress.update == hyper.updates:
             now = judge(trunk, judging, hyper, JUDGE_SEED)
-            for _ in range(HALVINGS):
+            for _ in range(TIMES_BACK):
                 if now.kl <= hyper.kl_budget:
                     break
                 # The KL grows by several nats between two looks, so the best point within the budget lies between them.
@@ -143,20 +145,33 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         if stop:
             raise Stopped
     # 9. Measure the gain of the best point on fresh answers, which did not choose it.
-    put(weights, begin)
-    before = after = judge(trunk, judging, hyper, FRESH_SEED)
-    if looks.best_at:
-        put(weights, kept)
-        after = judge(trunk, judging, hyper, FRESH_SEED)
-    for attempt in range(1, HALVINGS + 1):
-        if after.kl <= hyper.kl_budget or before.kl > hyper.kl_budget:
-            break
-        # The look that chose it was lucky. The KL grows at least with the square of the distance, here with its fourth
-        # power and more, so a small step back is enough.
-        move_back(weights, begin, 1 - (INSIDE * hyper.kl_budget / after.kl) ** 0.25)
-        after = judge(trunk, judging, hyper, FRESH_SEED + attempt * hyper.heldout_answers)
+    before, after = _measured(trunk, judging, hyper, begin, kept if looks.best_at else None)
     context.samples(shown(judging, before, after))
     return world.first(lambda: _write(spec, trunk, before, after, len(judging), progress.update, looks))
+
+
+def _measured(
+    trunk: Trunk, judging: Sequence[Prompt], hyper: PpoHyper, begin: Sequence[Tensor], kept: Sequence[Tensor] | None
+) -> tuple[Judgement, Judgement]:
+    """Return what fresh answers say of the start and of the kept point (None: the start), whose weights are left on.
+
+    A kept point that proves to be over the KL budget, which the start is not, is drawn in and measured again.
+    """
+    weights = trunk.lm.adapters[POLICY].parameters()
+    put(weights, begin)
+    before = judge(trunk, judging, hyper, FRESH_SEED)
+    if kept is None:
+        return before, before
+    put(weights, kept)
+    after = judge(trunk, judging, hyper, FRESH_SEED)
+    for attempt in range(1, TIMES_BACK + 1):
+        if after.kl <= hyper.kl_budget or before.kl > hyper.kl_budget:
+            break
+        # The look that chose it was lucky. The KL grows faster than the square of the distance, whose root would take
+        # too much of what was gained (decision 21).
+        move_back(weights, begin, 1 - (INSIDE * hyper.kl_budget / after.kl) ** 0.25)
+        after = judge(trunk, judging, hyper, FRESH_SEED + attempt * hyper.heldout_answers)
+    return before, after
 
 
 def _trunk(spec: IterationSpec, hyper: PpoHyper, world: World) -> Trunk:
