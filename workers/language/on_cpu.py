@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.modeling_utils import AttentionInterface
+
+from workers.language.reordered import reorder
 
 if TYPE_CHECKING:
     from workers.language.packing import Layout
@@ -32,8 +35,7 @@ def arrange(network: Any) -> None:
         AttentionInterface.register(NAME, attention)
         AttentionMaskInterface.register(NAME, sdpa_mask)
         network.set_attn_implementation(NAME)
-    if network.dtype == torch.float32:
-        _columns_first(network)
+    reorder(network, network.dtype)
 
 
 def attention(
@@ -62,25 +64,22 @@ def _attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **more: Any
 ) -> tuple[Tensor, Tensor | None]:
     """Whole short rows are done here, H / G queries to a key at once; all else is left to PyTorch's own function, which
-    is slower there, above all on the way back."""
+    is slower there, above all on the way back. A single token's H / G queries to a key are given to it as if they were
+    as many tokens, which is the same and reads a key once."""
     batch, heads, length, width = query.shape
-    whole = attention_mask is None and 1 < length == key.shape[2] <= LONGEST and more.get("is_causal") is not False
+    groups, columns = key.shape[1:3]
     plain = not more.get("dropout") and more.get("position_bias") is None and more.get("softcap") is None
+    if plain and length == 1 and value.shape[-1] == width:
+        asked = query.reshape(batch, groups, -1, width)
+        single = functional.scaled_dot_product_attention(asked, key, value, attention_mask, scale=more.get("scaling"))
+        return single.reshape(batch, heads, 1, width).transpose(1, 2), None
+    whole = attention_mask is None and length == columns <= LONGEST and more.get("is_causal") is not False
     if not whole or not plain or value.shape[-1] != width:
         found: tuple[Tensor, Tensor | None] = sdpa_attention_forward(module, query, key, value, attention_mask, **more)
         return found
-    groups = key.shape[1]
     scaling = more.get("scaling")
     asked = (query * (width**-0.5 if scaling is None else scaling)).reshape(batch, groups, -1, width)
     scores = (asked @ key.transpose(2, 3)).view(batch, groups, heads // groups, length, length)
     later = torch.ones(length, length, dtype=torch.bool, device=query.device).triu(1)
     shares = scores.masked_fill_(later, float("-inf")).softmax(-1).view(batch, groups, -1, length)
     return (shares @ value).view(batch, heads, length, width).transpose(1, 2), None
-
-
-def _columns_first(network: Any) -> None:
-    """Store the weights of linear layers inside the blocks by columns: a product with few rows reads them faster so."""
-    outer = network.get_output_embeddings()
-    for module in network.modules():
-        if isinstance(module, nn.Linear) and module is not outer:
-            module.weight.data = module.weight.data.t().contiguous().t()
