@@ -29,6 +29,7 @@ TITLES = {
     "kl_k3": N_("KL, by the low-variance estimate"),
     "beta": N_("Price of a nat of KL"),
     "pace": N_("Part of the step size that is taken"),
+    "leash": N_("What the adapters are multiplied by to stay near the target"),
     "length": N_("Length, tokens"),
     "length_heldout": N_("Length on held-out prompts"),
     "entropy": N_("Entropy, nats per token"),

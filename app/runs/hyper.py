@@ -81,7 +81,7 @@ class PpoHyper(Hyper):
     """Settings of a `ppo` run. Rollouts are always drawn at temperature 1 from the full distribution."""
 
     updates: int = _number(20, "How many times answers are drawn and learned from.", 1, 100_000)
-    batch: int = _number(64, "How many answers are drawn for one update.", 2, 65_536)
+    batch: int = _number(192, "How many answers are drawn for one update.", 2, 65_536)
     answers_per_prompt: int = _number(2, "How many of them answer the same prompt.", 1, 64)
     max_new_tokens: int = _number(64, "How long an answer may get, in tokens.", 1, 8192)
     minibatches: int = _number(4, "Into how many optimiser steps one update is split.", 1, 1024)
@@ -97,7 +97,15 @@ class PpoHyper(Hyper):
         5.0, "How far, in nats per answer, the policy is steered to move from the base model.", 0.01, 100.0
     )
     kl_budget: float = _number(6.0, "How far it may move at most: no point beyond this is kept.", 0.01, 100.0)
-    kl_coefficient: float = _number(0.05, "Price of one nat at the start, in standard deviations of reward.", 0.0, 10.0)
+    kl_hold: str = _choice(
+        "leash",
+        "How it is kept near that target: by making its adapters weaker wherever it is beyond it (leash), or by a "
+        "price of KL that rises and falls (price).",
+        ("leash", "price"),
+    )
+    kl_coefficient: float = _number(
+        0.05, "Price of one nat, in standard deviations of reward; with the hold price, at the start.", 0.0, 10.0
+    )
     advantage: str = _choice(
         "gae",
         "What an answer is measured against: the value that was expected at each of its tokens (gae), or the mean of "

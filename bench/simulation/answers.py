@@ -16,7 +16,7 @@ from workers.language.tokens import decode, encode_prompt
 from workers.ppo.math import distinct_share
 from workers.reward.report import wilson_clustered
 
-ANSWERS = 2
+ANSWERS = 8
 """To each test prompt, from each policy."""
 BASE_SEED, TEST_SEED = 31_000, 32_000
 

@@ -27,7 +27,7 @@ def test_every_setting_has_a_sentence_and_a_range_around_its_default(kind: type[
 
 def test_what_is_not_given_comes_from_the_base_model() -> None:
     assert PpoHyper.from_json({"updates": 3}, "tiny").batch == 32
-    assert PpoHyper.from_json({"updates": 3}, "smollm2-135m-instruct").batch == 64
+    assert PpoHyper.from_json({"updates": 3}, "smollm2-135m-instruct").batch == 192
     assert PpoHyper.from_json({"updates": 3.0}, "tiny").updates == 3
 
 

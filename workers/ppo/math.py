@@ -142,6 +142,18 @@ LOWER = 0.2
 BETA_LOW, BETA_HIGH = 0.005, 2.0
 
 
+def leash(kl: float, target: float) -> float:
+    """Return by what the adapter's output is multiplied where answers were `kl` nats from the base model; at most 1.
+
+    Weights that are multiplied by s are s^2 as far from the base model near it and up to s^7 as far a few nats from it
+    (measured); the fourth power is between them.
+    """
+    return (target / kl) ** LEASH_POWER if kl > target else 1.0
+
+
+LEASH_POWER = 0.25
+
+
 class Pace(NamedTuple):
     """What the step size is multiplied by, so that a policy walks to its KL target at an even pace.
 

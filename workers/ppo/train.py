@@ -33,6 +33,7 @@ from workers.ppo.update import (
     move_back,
     prompts_of_update,
     put,
+    weaken,
 )
 from workers.prompts import Prompt, for_judging, for_training, read_prompts
 from workers.reward.model import load_reward
@@ -115,12 +116,16 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         value, kl = advantages.head, rollout.kl()
         pace = pace.update(kl, hyper.kl_target, hyper.updates)
         learned = learn(trunk, rollout, advantages.values, micros, weights, optimiser, hyper, done, pace.factor)
-        # 6. Steer the price of KL.
         metrics = figures(rollout, hyper) | advantages.metrics | learned
         metrics |= {"beta": controller.beta, "pace": pace.factor}
         if progress.update == 0 and spec.parents.policy is None:
             metrics |= fresh_figures(rollout)
-        controller = controller.update(kl, hyper.kl_target)
+        # 6. Hold the policy near its KL target: by its weights, or by the price of the next update's KL.
+        if hyper.kl_hold == "leash":
+            metrics["leash"] = ppo.leash(kl, hyper.kl_target)
+            weaken(trunk.lm.adapters[POLICY], metrics["leash"])
+        else:
+            controller = controller.update(kl, hyper.kl_target)
         progress.update += 1
         metrics["tokens_per_s"] = float(rollout.mask.sum()) / (time.monotonic() - started)
         # 7. Look at the held-out prompts now and then; keep the best point within the budget.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from app.runs.hyper import PpoHyper
+from workers.language.adapters import Adapter
 from workers.language.logprobs import token_logprobs
 from workers.ppo import math as ppo
 from workers.ppo.rollout import Rollout, Trunk
@@ -191,3 +192,10 @@ def move_back(policy: Sequence[nn.Parameter], values: Sequence[Tensor], share: f
     with torch.no_grad():
         for parameter, one in zip(policy, values, strict=True):
             parameter.lerp_(one.to(parameter.device), share)  # a saved state comes back to the processor's memory
+
+
+def weaken(adapter: Adapter, share: float) -> None:
+    """Multiply what an adapter adds to its layers: by 0 it is the base model."""
+    with torch.no_grad():
+        for _, b in adapter.pairs.values():
+            b.mul_(share)

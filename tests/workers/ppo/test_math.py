@@ -231,6 +231,11 @@ def test_a_price_of_nothing_stays_nothing() -> None:
     assert ppo.KlController(0.0).update(3.0, 6.0).beta == 0.0
 
 
+def test_a_leash_pulls_only_what_is_beyond_the_target() -> None:
+    assert ppo.leash(5.0, 5.0) == ppo.leash(0.1, 5.0) == ppo.leash(-0.2, 5.0) == 1.0
+    assert ppo.leash(80.0, 5.0) == pytest.approx(0.5)  # the fourth root of a sixteenth
+
+
 def test_a_policy_walks_to_its_target_at_an_even_pace() -> None:
     """8 nats are a distance of 4; in 10 updates of which a straight walk takes half, one may go 0.8."""
     at = ppo.Pace.at

@@ -98,6 +98,23 @@ def test_it_starts_from_the_promoted_policy(finished: Finished, likes_vowels: di
     assert result["metrics"]["reward_start"] == pytest.approx(finished[0]["metrics"]["reward_best"], abs=0.05)
 
 
+@pytest.mark.parametrize("hold", ["leash", "price"])
+def test_a_policy_beyond_its_target_is_held(likes_vowels: dict[str, Any], tmp_path: Path, hold: str) -> None:
+    hyper = {"kl_target": 0.3, "kl_hold": hold, "patience": 0}
+    context = RecordingContext()
+    run_iteration(training.spec(tmp_path, "ppo", **likes_vowels, hyper=hyper), context)
+    updates = [metrics for phase, _, _, metrics in context.reports if phase == "ppo"]
+    assert max(metrics["kl"] for metrics in updates) > 0.3
+    prices = {metrics["beta"] for metrics in updates}
+    if hold == "leash":
+        assert prices == {0.05}
+        for metrics in updates:
+            assert (metrics["leash"] < 1) == (metrics["kl"] > 0.3)
+    else:
+        assert len(prices) > 1
+        assert not any("leash" in metrics for metrics in updates)
+
+
 def test_a_trick_ends_the_run_at_the_best_point_before_it(
     likes_vowels: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,7 +134,7 @@ def test_a_trick_ends_the_run_at_the_best_point_before_it(
 def test_without_a_better_point_the_start_is_kept_and_the_gate_shut(
     likes_vowels: dict[str, Any], tmp_path: Path
 ) -> None:
-    hyper = {"updates": 2, "learning_rate": 1e-2, "kl_budget": 0.01, "kl_target": 0.01}
+    hyper = {"updates": 2, "learning_rate": 1e-2, "kl_budget": 0.01, "kl_target": 0.01, "kl_hold": "price"}
     result = run_iteration(training.spec(tmp_path, "ppo", **likes_vowels, hyper=hyper), RecordingContext())
     assert result["metrics"]["best_update"] == 0
     assert result["metrics"]["kl"] == 0.0
@@ -141,15 +158,17 @@ def test_a_point_over_the_kl_budget_goes_half_way_back_and_is_looked_at_again(
 def test_a_kept_point_that_proves_to_be_over_the_budget_is_drawn_in_and_measured_again(
     likes_vowels: dict[str, Any], tmp_path: Path
 ) -> None:
-    """The same point under two budgets: its look lies between them, what fresh answers say above the lower one."""
-    found = {}
-    for budget in (6.0, 3.24):
-        hyper = {"updates": 4, "evaluate_every": 4, "kl_target": 1.5, "kl_budget": budget}
-        context = RecordingContext()
-        result = run_iteration(training.spec(tmp_path / str(budget), "ppo", **likes_vowels, hyper=hyper), context)
-        found[budget] = result["metrics"], result["gate"]["passed"], context.reports[-1][3]["kl_heldout"]
-    wide, narrow = found[6.0], found[3.24]
-    assert wide[2] == narrow[2] < 3.24 < wide[0]["kl"]
-    assert narrow[0]["kl"] < 3.24
-    assert narrow[0]["gain_low"] > 0
-    assert narrow[1]
+    """The same point under two budgets, the second between its look and what fresh answers say."""
+    hyper = {"updates": 4, "evaluate_every": 4, "kl_target": 1.5, "kl_hold": "price"}
+    wide = RecordingContext()
+    free = run_iteration(training.spec(tmp_path / "wide", "ppo", **likes_vowels, hyper=hyper), wide)
+    look = wide.reports[-1][3]["kl_heldout"]
+    assert look < free["metrics"]["kl"] < 6
+    budget = (look + free["metrics"]["kl"]) / 2
+    narrow = RecordingContext()
+    spec = training.spec(tmp_path / "narrow", "ppo", **likes_vowels, hyper={**hyper, "kl_budget": budget})
+    held = run_iteration(spec, narrow)
+    assert narrow.reports[-1][3]["kl_heldout"] == look
+    assert held["metrics"]["kl"] < budget
+    assert held["metrics"]["gain_low"] > 0
+    assert held["gate"]["passed"]

@@ -7,12 +7,13 @@ import torch
 
 from app.runs.hyper import PpoHyper
 from tests.workers.ppo.test_rollout import rollout, trunk
-from workers.language.adapters import using
+from workers.language import adapters
+from workers.language.adapters import LoraConfig, using
 from workers.language.logprobs import response_logprobs
 from workers.language.model import LanguageModel
 from workers.ppo import math as ppo
 from workers.ppo.rollout import POLICY
-from workers.ppo.update import advantages_of, check, learn, minibatches_of, prompts_of_update
+from workers.ppo.update import advantages_of, check, learn, minibatches_of, prompts_of_update, weaken
 from workers.prompts import Prompt
 
 PROMPTS = [Prompt(str(number), [number], False) for number in range(5)]
@@ -118,3 +119,18 @@ def test_advantages_are_whitened_and_the_value_head_learns_afterwards(tiny: Lang
     assert float(advantages.values[found.mask].mean()) == pytest.approx(0.0, abs=1e-5)
     assert advantages.metrics["explained_variance"] == 0.0
     assert advantages_of(found, hyper(), 0.1, advantages.head).metrics["explained_variance"] > 0.0
+
+
+def test_an_adapter_made_weaker_adds_so_much_less(tiny: LanguageModel) -> None:
+    policy = adapters.create(tiny, POLICY, LoraConfig(4, 8), seed=1)
+    for _, b in policy.pairs.values():
+        b.data.normal_(std=0.1, generator=torch.Generator().manual_seed(2))
+    path, (a, b) = next(iter(policy.pairs.items()))
+    before = (b @ a).detach()
+    weaken(policy, 0.5)
+    assert torch.allclose(policy.pairs[path][1] @ a, before / 2)
+    weaken(policy, 0.0)
+    with torch.no_grad():
+        base, _ = response_logprobs(tiny, [([5, 6], [7, 8])])
+        with using(tiny, POLICY):
+            assert torch.equal(response_logprobs(tiny, [([5, 6], [7, 8])])[0], base)
