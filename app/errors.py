@@ -21,6 +21,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from app.languages import N_, _
 from app.templating import page
@@ -131,6 +132,11 @@ def install_error_handlers(app: FastAPI) -> None:
             "Remove it and send it again."
         )
         return _answer(request, 422, sentence, {})
+
+    @app.exception_handler(ClientDisconnect)
+    def gone(request: Request, error: ClientDisconnect) -> Response:
+        # Who left while they sent something reads no answer, and nothing of it was done: no error of ours.
+        return Response(status_code=400)
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> Response:

@@ -1,12 +1,19 @@
 """Every mistake is a problem document for programs, a toast for htmx, a page for people."""
 
+import socket
+import time
+
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
 from app import errors
-from app.accounts import invitations
+from app.accounts import invitations, sessions
+from app.accounts.access import COOKIE
+from app.database import open_session
 from app.main import app
+from tests.live_server import serving
 from tests.people import bearer, browse_as, make_person, make_project
 
 HTMX = {"HX-Request": "true"}
@@ -54,6 +61,22 @@ def test_htmx_without_a_session_is_told_to_sign_in_instead_of_swapping_that_page
     answer = client.get("/me", headers=HTMX)
     assert (answer.status_code, answer.headers["hx-reswap"]) == (401, "none")
     assert "Sign in first" in answer.text
+
+
+def test_who_leaves_while_sending_is_no_error_of_ours(committed: None, caplog: pytest.LogCaptureFixture) -> None:
+    with open_session() as session:
+        make_project(session)
+        token = sessions.start(session, make_person(session, "alice", "annotator"), "Chromium")
+    head = ["POST /projects/garden/label/1 HTTP/1.1", "Host: x", "Content-Length: 1000"]
+    head += ["Content-Type: application/x-www-form-urlencoded", f"Cookie: {COOKIE}={token}"]
+    with serving() as url:
+        with socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0), timeout=10) as connection:
+            connection.sendall(("\r\n".join(head) + "\r\n\r\noutcome=").encode())
+            time.sleep(0.3)
+        # The next request is answered after the server has noticed that the first one's sender is gone.
+        time.sleep(0.3)
+        assert httpx.get(f"{url}/healthz", timeout=10).is_success
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/nothing/at/all", "/static/nothing.css"])

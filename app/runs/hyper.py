@@ -136,7 +136,7 @@ class PpoHyper(Hyper):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "standard": {},
         "quick": {"updates": 8, "batch": 32},
-        "thorough": {"updates": 28, "train_layers": 0, "heldout_answers": 96},
+        "thorough": {"updates": 28, "batch": 256, "heldout_answers": 96},
         "gpu": {"updates": 28, "batch": 256, "max_new_tokens": 256, "train_layers": 0, "heldout_answers": 192},
     }
     tiny: ClassVar[dict[str, Any]] = {

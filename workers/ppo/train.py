@@ -172,9 +172,9 @@ def _measured(
     for attempt in range(1, TIMES_BACK + 1):
         if after.kl <= hyper.kl_budget or before.kl > hyper.kl_budget:
             break
-        # The look that chose it was lucky. The KL grows faster than the square of the distance, whose root would take
-        # too much of what was gained (decision 21).
-        move_back(weights, begin, 1 - (INSIDE * hyper.kl_budget / after.kl) ** 0.25)
+        # The look that chose it was lucky. A few nats away the KL grows with about the seventh power of the way: the
+        # root of anything less takes too much of what was gained (decision 22).
+        move_back(weights, begin, 1 - (INSIDE * hyper.kl_budget / after.kl) ** (1 / 6))
         after = judge(trunk, judging, hyper, FRESH_SEED + attempt * hyper.heldout_answers)
     return before, after
 
