@@ -1,7 +1,5 @@
 """The live head: not taught by what it is tested on, the same whichever way it was reached, honest with few answers."""
 
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -152,30 +150,3 @@ def test_more_pairs_than_axes_keep_the_axes_that_matter(monkeypatch: pytest.Monk
     basis, found = whole(table, answers)
     assert basis.axes.shape == (30, 12)
     assert found.metrics["accuracy"] == pytest.approx(exact, abs=0.02)
-
-
-TIMED = """
-import time
-from tests.workers.live_head.test_fit import scene
-from workers.live_head.fit import Answers, fit, make_basis
-
-table, answers = scene(2000, features=3 * 576, prompts=300)
-basis = make_basis(table, answers)
-coordinates = basis.coordinates(table)
-before = fit(basis, coordinates, Answers._make(column[:-1] for column in answers))
-took = []
-for _ in range(5):
-    begun = time.perf_counter()
-    fit(basis, coordinates, answers, before)
-    took.append(time.perf_counter() - begun)
-print(min(took))
-"""
-
-
-@pytest.mark.slow
-def test_two_thousand_answers_are_fitted_again_in_200_milliseconds() -> None:
-    """At the size of SmolLM2's features, in a process like a worker; the basis is chosen now and then only."""
-    # A worker imports its own package before numpy, which then starts no threads of its own.
-    code = f"import workers\n{TIMED}"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert float(done.stdout) < 0.2
