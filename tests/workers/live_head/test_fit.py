@@ -1,6 +1,5 @@
 """The live head: not taught by what it is tested on, the same whichever way it was reached, honest with few answers."""
 
-
 import numpy as np
 import pytest
 
