@@ -69,7 +69,8 @@ def _attention(
     batch, heads, length, width = query.shape
     groups, columns = key.shape[1:3]
     plain = not more.get("dropout") and more.get("position_bias") is None and more.get("softcap") is None
-    if plain and length == 1 and value.shape[-1] == width:
+    alike = attention_mask is None or attention_mask.shape[1] == 1  # for all heads
+    if plain and alike and length == 1 and value.shape[-1] == width:
         asked = query.reshape(batch, groups, -1, width)
         single = functional.scaled_dot_product_attention(asked, key, value, attention_mask, scale=more.get("scaling"))
         return single.reshape(batch, heads, 1, width).transpose(1, 2), None

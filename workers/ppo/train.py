@@ -112,7 +112,7 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         advantages = advantages_of(rollout, hyper, controller.beta, value)
         # 5. Learn.
         done = progress.update * hyper.epochs * hyper.minibatches
-        # What the rollout found, before anything is learned from it, steers the step size and, for the next, the price.
+        # What the rollout found, before anything is learned from it, steers the step size and how the policy is held.
         value, kl = advantages.head, rollout.kl()
         pace = pace.update(kl, hyper.kl_target, hyper.updates)
         learned = learn(trunk, rollout, advantages.values, micros, weights, optimiser, hyper, done, pace.factor)
