@@ -115,6 +115,17 @@ def test_a_policy_beyond_its_target_is_held(likes_vowels: dict[str, Any], tmp_pa
         assert not any("leash" in metrics for metrics in updates)
 
 
+def test_a_leash_keeps_the_policy_nearer(likes_vowels: dict[str, Any], tmp_path: Path) -> None:
+    last = {}
+    for target in (0.3, 6.0):
+        # Steps get shorter near the target as well, but that alone leaves the policy three nats away.
+        hyper = {"kl_target": target, "kl_coefficient": 0.0, "patience": 0, "evaluate_every": 6}
+        context = RecordingContext()
+        run_iteration(training.spec(tmp_path / str(target), "ppo", **likes_vowels, hyper=hyper), context)
+        last[target] = next(metrics["kl"] for _, step, _, metrics in context.reports if step == 6)
+    assert last[0.3] < 2.0 < last[6.0]
+
+
 def test_a_trick_ends_the_run_at_the_best_point_before_it(
     likes_vowels: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
