@@ -60,8 +60,8 @@ def english_words(text: str) -> list[str]:
         "the base model.",
         "The candidate wins 84% [75%, 90%] of 24 prompts against the policy in use (53% at equal length), but repeats "
         "31% of its trigrams (base model: 12%). Read its answers before you promote it.",
-        "The candidate wins 84% [75%, 90%] of 24 prompts against the base model (53% at equal length), but is 7.1 nats "
-        "from the base model; the budget is 6. Train with a smaller KL budget, or promote it.",
+        "The candidate wins 84% [75%, 90%] of 24 prompts against the base model (53% at equal length), but is 7.1 "
+        "[6.5, 7.7] nats from the base model; the budget is 6. Train with a smaller KL budget, or promote it.",
         "The policy agrees with 71% [60%, 80%] of 80 unseen choices, 5.4 nats from the base model.",
         "Update 5 of 8. Reward +0.18, KL 0.7 nats.",
         "Step 5 of 80. KL 0.7 nats, loss 0.312.",

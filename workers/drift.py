@@ -3,6 +3,7 @@
 Answers are drawn from the whole distribution at temperature 1, where the mean of log pi - log pi_ref is the KL.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -36,14 +37,19 @@ SHOWN = 6
 class Drift:
     """What one look at the held-out prompts found."""
 
-    kl: float
-    """Nats per answer."""
+    kls: list[float]
+    """Nats of each answer, in the order of the prompts."""
     length: float
     """Tokens per answer."""
     eos_rate: float
     distinct: float
     """Share of different trigrams among all trigrams of answers to different prompts."""
     texts: list[str]
+
+    @property
+    def kl(self) -> float:
+        """Nats per answer."""
+        return sum(self.kls) / len(self.kls)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object; the class takes it back as keyword arguments."""
@@ -111,21 +117,34 @@ def measure(
     asked = [prompts[index % len(prompts)].ids for index in range(answers)]
     drawn = draw(lm, adapter, asked, tokens, seed, world)
     rows = [(one.prompt_ids, one.token_ids) for one in drawn]
-    kl = 0.0
+    own = []
     with torch.no_grad():
         for batch in world.deal(batches(rows, BATCH)):
             some = [rows[index] for index in batch]
             with adapters.using(lm, adapter):
                 logp, mask = response_logprobs(lm, some)
             reference, _ = response_logprobs(lm, some)
-            kl += float(kl_k1(logp, reference, mask).sum())
+            own += list(zip(batch, kl_k1(logp, reference, mask).sum(1).tolist(), strict=True))
     return Drift(
-        kl=sum(world.gather([kl])) / answers,
+        kls=[nats for _, nats in sorted(world.gather(own))],
         length=sum(len(response) for _, response in rows) / answers,
         eos_rate=sum(one.finish == "stop" for one in drawn) / answers,
         distinct=distinct_share([response for _, response in rows[: len(prompts)]]),
         texts=[decode(lm, response) for _, response in rows],
     )
+
+
+def mean_of_prompts(values: Sequence[float], prompts: int) -> tuple[float, float, float]:
+    """Return the mean of what was found of each answer and its 95 % interval; `prompts` were answered in turn.
+
+    Answers to one prompt stand together: the interval comes from the spread of the prompts' means.
+    """
+    count = min(prompts, len(values))
+    means = [sum(own) / len(own) for own in (values[start::count] for start in range(count))]
+    mean = sum(means) / count
+    spread = math.sqrt(sum((one - mean) ** 2 for one in means) / max(1, count - 1))
+    half = 1.96 * spread / math.sqrt(count)
+    return mean, mean - half, mean + half
 
 
 def trick(now: Drift, first: Drift) -> str | None:

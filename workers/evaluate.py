@@ -12,7 +12,7 @@ import numpy as np
 from app.runs.hyper import EvaluateHyper
 from workers import artifacts, duels
 from workers.context import Context, IterationSpec, Parent, Stopped
-from workers.drift import OFTEN, measure
+from workers.drift import OFTEN, mean_of_prompts, measure
 from workers.duels import Answers, length_controlled, length_controlled_interval, win_matrix
 from workers.language import adapters
 from workers.language.decode import Sampled, generate
@@ -53,10 +53,12 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
             raise Stopped from None
         context.report("evaluate", number, len(contestants) + 1, {"reward": float(answers[name].scores.mean())})
     # 2. How far is the candidate from the base model? Over the whole distribution, as PPO's budget means it.
-    kl = measure(lm, "candidate", prompts, len(prompts), hyper.max_new_tokens, KL_SEED + spec.seed).kl
+    asked = len(prompts) * hyper.answers_per_prompt
+    drift = measure(lm, "candidate", prompts, asked, hyper.max_new_tokens, KL_SEED + spec.seed)
+    kl, kl_low, kl_high = mean_of_prompts(drift.kls, len(prompts))
     # 3. Who wins?
     candidate, base, opponent = answers["candidate"], answers["base"], answers.get("opponent", answers["base"])
-    metrics = _metrics(candidate, opponent, base) | {"kl": kl}
+    metrics = _metrics(candidate, opponent, base) | {"kl": kl, "kl_low": kl_low, "kl_high": kl_high}
     passed, why = gate(metrics, spec.parents.policy, hyper)
     context.samples(
         [
@@ -81,8 +83,10 @@ def gate(metrics: dict[str, float], policy: Parent | None, hyper: EvaluateHyper)
     )
     if low <= 0.5:
         return False, f"The candidate's win rate may be chance: {figures}. Label more and train again, or promote it."
-    if metrics["kl"] > hyper.kl_budget:
-        far = f"{metrics['kl']:.1f} nats from the base model; the budget is {hyper.kl_budget:g}"
+    # PPO kept it within its budget on other answers: these must show that it is not.
+    if metrics["kl_low"] > hyper.kl_budget:
+        kl = f"{metrics['kl']:.1f} [{metrics['kl_low']:.1f}, {metrics['kl_high']:.1f}]"
+        far = f"{kl} nats from the base model; the budget is {hyper.kl_budget:g}"
         return False, f"The candidate wins {figures}, but is {far}. Train with a smaller KL budget, or promote it."
     if (worse := spoilt(metrics)) is not None:
         return False, f"The candidate wins {figures}, but {worse}. Read its answers before you promote it."

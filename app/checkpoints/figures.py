@@ -67,6 +67,8 @@ NAMES = {
     "best_step": N_("Best step"),
     "steps": N_("Steps"),
     "kl": N_("KL to the base model, nats"),
+    "kl_low": N_("… at least (95 %)"),
+    "kl_high": N_("… at most (95 %)"),
     "length": N_("Length, tokens"),
     "length_start": N_("Length at the start, tokens"),
     "eos_rate": N_("Came to their end"),

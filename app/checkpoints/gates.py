@@ -26,7 +26,7 @@ CHANCE = 0.5
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that a model must reach: what was found, and the number that it must lie beyond.
+    """One thing that a model must reach: what was found, if chance is allowed for, and the number it must lie beyond.
 
     For `kl_budget` and `beat_length` the number itself will do. `found` is None where nothing was measured yet.
     """
@@ -79,7 +79,9 @@ def checks(kind: str, metrics: dict[str, Any], policy: Gates, kl_budget: float |
         if policy.equal_length:
             found.append(_beyond("equal_length", metrics["win_length_controlled"], policy.win_rate))
         if budget is not None:
-            found.append(Check("kl_budget", metrics["kl"] <= budget, metrics["kl"], budget))
+            # Evaluations of before measured no interval.
+            nats = metrics.get("kl_low", metrics["kl"])
+            found.append(Check("kl_budget", nats <= budget, nats, budget))
         return [*found, Check("unspoilt", not metrics.get("spoilt"))]
     return []
 

@@ -88,7 +88,7 @@ def test_a_policy_s_page_lists_what_it_failed_and_what_got_worse(
 ) -> None:
     shown = client.get(f"/projects/garden/checkpoints/{policy.id}").text
     assert "Close enough to the base model" in shown
-    assert "6.4 of 6.0 nats" in shown
+    assert "at least 6.4, may be 6.0 nats" in shown
     assert "It spent 4.2 of 6.0 nats" in shown
     assert "One prompt got worse" in shown
     assert "Name &lt;b&gt;a tree&lt;/b&gt;." in shown

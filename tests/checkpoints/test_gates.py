@@ -35,6 +35,7 @@ def test_what_passes_by_default_keeps_its_own_words() -> None:
         ("evaluate", EVALUATION, {"win_rate": 0.6}, "win_rate"),
         ("evaluate", EVALUATION, {"win_rate": 0.55, "equal_length": True}, "equal_length"),
         ("evaluate", EVALUATION | {"kl": 6.1}, {}, "kl_budget"),
+        ("evaluate", EVALUATION | {"kl": 6.8, "kl_low": 6.1}, {}, "kl_budget"),
         ("evaluate", EVALUATION, {"kl_budget": 3.0}, "kl_budget"),
     ],
 )
@@ -42,6 +43,10 @@ def test_each_gate_closes(kind: str, metrics: dict[str, Any], chosen: dict[str, 
     found = judged(kind, YES, metrics, **chosen)
     assert (found["passed"], failed(found)) == (False, [name])
     assert gates.NAMES[name] in found["why"]
+
+
+def test_a_distance_may_be_over_its_budget_by_chance() -> None:
+    assert judged("evaluate", YES, EVALUATION | {"kl": 6.4, "kl_low": 5.8})["passed"]
 
 
 def test_a_reward_model_must_tell_the_newest_policy_s_own_answers_apart() -> None:

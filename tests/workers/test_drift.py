@@ -14,7 +14,7 @@ from workers.language.model import LanguageModel
 from workers.language.sampling import Settings
 from workers.prompts import Prompt
 
-FIRST = Drift(kl=0.0, length=40.0, eos_rate=0.8, distinct=0.9, texts=["a", "b"])
+FIRST = Drift(kls=[0.0], length=40.0, eos_rate=0.8, distinct=0.9, texts=["a", "b"])
 PROMPTS = [Prompt("one", [1, 40, 3], True), Prompt("two", [1, 50, 51, 3], True)]
 
 
@@ -56,11 +56,11 @@ def test_the_best_point_is_the_one_of_the_highest_value() -> None:
 
 def test_a_point_over_the_budget_is_not_kept_and_two_in_a_row_end_the_run() -> None:
     run = looks(best_at=4)
-    assert not take(run, 6, 1.0, kl=6.5)
-    assert take(run, 8, 1.0, kl=5.9)
-    assert not take(run, 10, 2.0, kl=6.5)
+    assert not take(run, 6, 1.0, kls=[6.5])
+    assert take(run, 8, 1.0, kls=[5.9])
+    assert not take(run, 10, 2.0, kls=[6.5])
     assert run.ended == ""
-    assert not take(run, 12, 2.0, kl=6.5)
+    assert not take(run, 12, 2.0, kls=[6.5])
     assert (
         run.ended == "The policy stayed 6.5 nats from the base model; the budget is 6. The run went back to update 8."
     )
@@ -79,7 +79,7 @@ def test_looks_without_a_gain_end_the_run_once_patience_is_over() -> None:
     assert not take(run, 6, 0.4)
     assert run.ended == ""
     # Beyond the budget there is nothing to gain either.
-    assert not take(run, 8, 0.9, kl=6.5)
+    assert not take(run, 8, 0.9, kls=[6.5])
     assert run.ended == "The held-out reward has not risen at 3 looks in a row. The run went back to update 2."
 
 

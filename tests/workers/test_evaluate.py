@@ -14,8 +14,8 @@ from workers.evaluate import gate
 from workers.iteration import run_iteration
 
 METRICS = {"win_rate": 0.7, "win_low": 0.6, "win_high": 0.8, "win_length_controlled": 0.65, "prompts": 64.0}
-METRICS |= {"kl": 4.0, "repetition": 0.1, "repetition_base": 0.1, "eos_rate": 0.9, "eos_rate_base": 0.9}
-METRICS |= {"length": 40.0, "length_base": 40.0}
+METRICS |= {"kl": 4.0, "kl_low": 3.5, "kl_high": 4.5, "length": 40.0, "length_base": 40.0}
+METRICS |= {"repetition": 0.1, "repetition_base": 0.1, "eos_rate": 0.9, "eos_rate_base": 0.9}
 
 
 def answers(scores: list[list[float]], lengths: list[list[float]]) -> Answers:
@@ -84,8 +84,10 @@ def test_the_gate_says_why() -> None:
     )
     passed, why = gate(METRICS | {"win_low": 0.49}, None, hyper)
     assert (passed, "may be chance" in why, "against the base model" in why) == (False, True, True)
-    passed, why = gate(METRICS | {"kl": 6.2}, None, hyper)
-    assert (passed, "but is 6.2 nats from the base model; the budget is 6" in why) == (False, True)
+    passed, why = gate(METRICS | {"kl": 6.8, "kl_low": 6.2, "kl_high": 7.4}, None, hyper)
+    assert (passed, "but is 6.8 [6.2, 7.4] nats from the base model; the budget is 6" in why) == (False, True)
+    # PPO's own answers said that it is within the budget, and these do not show the contrary.
+    assert gate(METRICS | {"kl": 6.4, "kl_low": 5.8, "kl_high": 7.0}, None, hyper)[0]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_a_trained_policy_beats_the_base_model(
     assert metrics["win_rate"] == metrics["win_base_rate"] > 0.6
     assert metrics["win_low"] < metrics["win_rate"] <= metrics["win_high"]
     assert metrics["reward"] > metrics["reward_base"]
-    assert 0 < metrics["kl"] < 6
+    assert 0 < metrics["kl_low"] < metrics["kl"] < metrics["kl_high"] < 6
     assert result["gate"]["passed"]
     assert metrics["win_length_controlled_low"] < metrics["win_length_controlled_high"]
     assert metrics["worse"] * 16 == len(result["regressions"])

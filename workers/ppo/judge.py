@@ -1,11 +1,10 @@
 """Does the policy earn more than where it started? The same held-out prompts, the same seeds."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.runs.hyper import PpoHyper
-from workers.drift import Drift
+from workers.drift import Drift, mean_of_prompts
 from workers.language.tokens import decode
 from workers.ppo import math as ppo
 from workers.ppo.rollout import Rollout, Trunk, draw, look_at, micro_batches
@@ -39,7 +38,7 @@ def judge(trunk: Trunk, prompts: Sequence[Prompt], hyper: PpoHyper, seed: int) -
     judged = Judgement(
         rewards=rewards.tolist(),
         reward=float(rewards.mean()),
-        kl=found.kl(),
+        kls=found.kls(),
         length=float(found.lengths().float().mean()),
         eos_rate=float(found.ended.float().mean()),
         distinct=ppo.distinct_share([response for _, response in rows[: len(prompts)]]),
@@ -49,14 +48,5 @@ def judge(trunk: Trunk, prompts: Sequence[Prompt], hyper: PpoHyper, seed: int) -
 
 
 def gain(best: Judgement, first: Judgement, prompts: int) -> tuple[float, float, float]:
-    """Return the mean gain in reward from `first` to `best` and its 95 % interval.
-
-    Answers to one prompt stand together: the interval comes from the spread of the prompts' mean gains.
-    """
-    differences = [b - a for b, a in zip(best.rewards, first.rewards, strict=True)]
-    count = min(prompts, len(differences))
-    means = [sum(own) / len(own) for own in (differences[start::count] for start in range(count))]
-    mean = sum(means) / count
-    spread = math.sqrt(sum((one - mean) ** 2 for one in means) / max(1, count - 1))
-    half = 1.96 * spread / math.sqrt(count)
-    return mean, mean - half, mean + half
+    """Return the mean gain in reward from `first` to `best` and its 95 % interval, as `mean_of_prompts` does."""
+    return mean_of_prompts([b - a for b, a in zip(best.rewards, first.rewards, strict=True)], prompts)

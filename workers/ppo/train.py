@@ -43,7 +43,13 @@ JUDGE_SEED, FRESH_SEED = 500_000_003, 700_000_001
 INSIDE = 0.95
 """To what share of the budget a kept point is drawn in whose KL proves to be over it."""
 TIMES_BACK = 2
-"""How often a policy beyond its KL budget goes back, half-way to the kept point at a look, a little at the end."""
+"""How often a policy whose look is beyond its KL budget goes half-way back to the kept point."""
+ROOTS = (6, 3, 2, 1)
+"""By which root of what it may move a kept point over its budget is drawn in, the next where one was not enough.
+
+A few nats away the KL grows with about the seventh power of the way (decision 22), elsewhere by less; no KL that grows
+ever faster along the way is over the budget after the last.
+"""
 
 
 @dataclass
@@ -169,12 +175,12 @@ def _measured(
         return before, before
     put(weights, kept)
     after = judge(trunk, judging, hyper, FRESH_SEED)
-    for attempt in range(1, TIMES_BACK + 1):
+    for attempt, root in enumerate(ROOTS, start=1):
         if after.kl <= hyper.kl_budget or before.kl > hyper.kl_budget:
             break
-        # The look that chose it was lucky. A few nats away the KL grows with about the seventh power of the way: the
-        # root of anything less takes too much of what was gained (decision 22).
-        move_back(weights, begin, 1 - (INSIDE * hyper.kl_budget / after.kl) ** (1 / 6))
+        # The look that chose it was lucky.
+        share = max(0.0, INSIDE * hyper.kl_budget - before.kl) / (after.kl - before.kl)
+        move_back(weights, begin, 1 - share ** (1 / root))
         after = judge(trunk, judging, hyper, FRESH_SEED + attempt * hyper.heldout_answers)
     return before, after
 

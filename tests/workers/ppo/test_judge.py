@@ -6,7 +6,7 @@ import pytest
 
 from workers.ppo.judge import Judgement, gain
 
-FIRST = Judgement(rewards=[0.0], reward=0.0, kl=0.0, length=40.0, eos_rate=0.8, distinct=0.9, texts=[""])
+FIRST = Judgement(rewards=[0.0], reward=0.0, kls=[0.0], length=40.0, eos_rate=0.8, distinct=0.9, texts=[""])
 
 
 def test_a_gain_counts_prompts_not_answers() -> None:
@@ -17,5 +17,5 @@ def test_a_gain_counts_prompts_not_answers() -> None:
 
 
 def test_a_look_reports_the_reward_beside_what_it_cost() -> None:
-    found = replace(FIRST, reward=0.5, kl=2.0).metrics()
+    found = replace(FIRST, reward=0.5, kls=[1.0, 3.0]).metrics()
     assert (found["reward_heldout"], found["kl_heldout"], found["length_heldout"]) == (0.5, 2.0, 40.0)
