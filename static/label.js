@@ -15,6 +15,7 @@ let pressed = null; // the button last sent, for sending again
 let chosen = null; // the step that waits for a reason
 let confirmed = false;
 let retry = 0;
+let beating = null; // ends the beat that is on its way
 
 const find = (selector) => document.querySelector(`#desk ${selector}`);
 const desk = () => document.getElementById("desk");
@@ -62,6 +63,7 @@ document.addEventListener("submit", (event) => {
     choose(event.submitter);
   } else {
     pressed = event.submitter;
+    beating?.abort(); // it would find the pair answered
     if (form.elements.seconds) form.elements.seconds.value = seconds();
     // Without htmx (the edit page) the browser itself takes it from here.
     busy = form.hasAttribute("hx-post");
@@ -227,7 +229,8 @@ for (const sign of ["keydown", "pointerdown", "pointermove", "wheel", "touchmove
 async function beat() {
   const address = lease();
   if (!address || busy || document.hidden || performance.now() - lastSign > IDLE) return;
-  const reply = await fetch(`${address}/heartbeat`, { method: "POST" }).catch(() => null);
+  beating = new AbortController();
+  const reply = await fetch(`${address}/heartbeat`, { method: "POST", signal: beating.signal }).catch(() => null);
   if (address !== lease()) return;
   if (reply?.status === 410) unsent("gone", false);
   if (reply?.status === 409) unsent("elsewhere", false);

@@ -1,11 +1,11 @@
 """The label page under real hands: ten pairs by keyboard, reasons, flags, criteria, undo, without script."""
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from sqlalchemy import select
 
 from app.database import open_session
 from app.models import Answer, Comparison, Project, User
-from tests.browser.conftest import Desk, Open, SignIn, expecting
+from tests.browser.conftest import Desk, Open, SignIn
 from tests.browser.desk import PAGE, desk, kept, press
 from tests.labeling.pairs import make_comparison
 
@@ -183,29 +183,35 @@ def test_after_steady_work_a_break_is_suggested_once(garden: Desk, browser_page:
     sign_in(browser_page, garden(8))
     browser_page.clock.install()
     browser_page.goto(PAGE)
-    # Nine minutes on, the page keeps its lease, and that may cross the answer.
-    with expecting(browser_page, "Failed to load resource: the server responded with a status of 409"):
-        work_for_an_hour(browser_page)
-
-
-def work_for_an_hour(page: Page) -> None:
-    rest = page.locator(".rest")
+    rest = browser_page.locator(".rest")
     for minutes in (0, 9, 9, 9, 9):
-        page.clock.fast_forward(60_000 * minutes)
-        page.clock.run_for(500)
-        press(page, "4")
-        page.clock.run_for(500)
+        browser_page.clock.fast_forward(60_000 * minutes)
+        browser_page.clock.run_for(500)
+        press(browser_page, "4")
+        browser_page.clock.run_for(500)
         expect(rest).to_be_hidden()
-    page.clock.fast_forward(60_000 * 9)
-    press(page, "4")
-    page.clock.run_for(500)
+    browser_page.clock.fast_forward(60_000 * 9)
+    press(browser_page, "4")
+    browser_page.clock.run_for(500)
     expect(rest).to_contain_text("You have judged pairs for 45 minutes.")
     rest.get_by_role("button", name="Go on").click()
     expect(rest).to_be_hidden()
-    page.clock.fast_forward(60_000 * 9)
-    press(page, "4")
-    page.clock.run_for(500)
+    browser_page.clock.fast_forward(60_000 * 9)
+    press(browser_page, "4")
+    browser_page.clock.run_for(500)
     expect(rest).to_be_hidden()
+
+
+def test_a_beat_that_an_answer_overtakes_is_dropped(garden: Desk, browser_page: Page, sign_in: SignIn) -> None:
+    sign_in(browser_page, garden(2))
+    held: list[Route] = []
+    browser_page.route("**/heartbeat", lambda route: held.append(route))
+    with browser_page.expect_request("**/heartbeat"):
+        browser_page.goto(PAGE)
+    with browser_page.expect_event("requestfailed", lambda request: request.url.endswith("/heartbeat")):
+        press(browser_page, "4")
+    expect(browser_page.locator(".unsent")).to_be_hidden()
+    assert len(held) == 1
 
 
 def test_who_wants_no_reminder_gets_none(garden: Desk, browser_page: Page, sign_in: SignIn) -> None:
