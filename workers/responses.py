@@ -17,17 +17,20 @@ def draw(
     seed: int,
     world: World = ALONE,
     should_stop: Callable[[], bool] = lambda: False,
+    keep: Sequence[int] = (),
 ) -> list[Sampled]:
     """Draw one answer of at most `tokens` tokens per prompt from the whole distribution at temperature 1.
 
-    Answer i has seed + i, whoever draws it. Raises Stopped in every process once one was told to stop.
+    Answer i has seed + i, whoever draws it, and the states after the blocks `keep`. Raises Stopped in every process
+    once one was told to stop.
     """
     settings = Settings(temperature=1.0, top_p=1.0, max_tokens=tokens)
     mine = world.share(range(len(prompts)))
     own: list[list[Sampled]] = []
     try:
         asked = [prompts[index] for index in mine]
-        own = generate(lm, asked, 1, settings, seed + (mine[0] if mine else 0), adapter, should_stop)
+        begin = seed + (mine[0] if mine else 0)
+        own = generate(lm, asked, 1, settings, begin, adapter, should_stop, keep=keep)
         stopped = False
     except Stopped:
         stopped = True

@@ -19,12 +19,14 @@ class RowCache(Cache):
     In row i the columns from `prefix` to `prefix + padding[i]` mean nothing and must be masked.
     """
 
-    def __init__(self, layers: int, padding: Sequence[int] = (), prefix: int = 0) -> None:
+    def __init__(self, layers: int, padding: Sequence[int] = (), prefix: int = 0, kept: int = 0) -> None:
+        """Hold keys and values of so many layers, and the states of `kept` places between blocks beside them."""
         self.padding = list(padding)
         self.prefix = prefix
         self.length = 0
-        self.buffers = [_Layer(self) for _ in range(layers)]
-        super().__init__(layers=list(self.buffers))
+        self.buffers = [_Layer(self) for _ in range(layers + kept)]
+        self.kept = self.buffers[layers:]  # states lie where others have keys, as one head; no values
+        super().__init__(layers=list(self.buffers[:layers]))
 
     @property
     def rows(self) -> int:
@@ -44,6 +46,15 @@ class RowCache(Cache):
     def advance(self, columns: int) -> None:
         """Count the columns that a forward pass has just written in every layer."""
         self.length += columns
+
+    def keep(self, states: Sequence[Tensor]) -> None:
+        """Take in the states [rows, columns, D] of the columns that the forward pass has just written."""
+        for layer, one in zip(self.kept, states, strict=True):
+            layer.update(one[:, None], one[:, None, :, :0])
+
+    def states(self, row: int) -> tuple[Tensor, ...]:
+        """Return the kept states [n, D] of the n tokens of `row`, which must be without prefix here, on the CPU."""
+        return tuple(layer.keys[row, 0, self.padding[row] : self.length].clone().cpu() for layer in self.kept)
 
     def drop(self, row: int) -> None:
         """Forget `row`: the last row takes its place."""
@@ -142,7 +153,8 @@ class _Layer(CacheLayerMixin):  # type: ignore[no-untyped-call]
 
 def copies(part: RowCache, padding: Sequence[int]) -> RowCache:
     """Return a new cache whose prefix is all of the single-row cache `part`, with a row for each of `padding`."""
-    whole = RowCache(len(part.buffers), padding, prefix=part.length)
+    kept = len(part.kept)
+    whole = RowCache(len(part.buffers) - kept, padding, prefix=part.length, kept=kept)
     whole.length = part.length
     for target, source in zip(whole.buffers, part.buffers, strict=True):
         target.allocate(source.keys, source.values, len(padding), part.length + GROWTH)

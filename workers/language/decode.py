@@ -5,7 +5,7 @@ shares (a system turn) once for all. Masks and positions are explicit, from the 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
 from typing import Literal
@@ -16,6 +16,7 @@ from torch import Tensor
 from workers.language.adapters import using
 from workers.language.cache import RowCache, copies
 from workers.language.errors import ContextExceeded, Stopped
+from workers.language.layers import inputs_caught
 from workers.language.model import LanguageModel
 from workers.language.sampling import Settings, sample
 
@@ -57,6 +58,8 @@ class Sampled:
     token_ids: list[int]
     logprobs: list[float]
     finish: Finish
+    states: tuple[Tensor, ...] = field(default=(), compare=False)
+    """After the blocks that were asked for, [prompt + response, D] each, on the CPU."""
 
 
 @dataclass
@@ -67,6 +70,7 @@ class _Row:
     urgent: bool = False
     count: int = 0  # tokens sampled
     last: int = 0
+    done: bool = False  # its last token is sampled
     gone: bool = False
 
 
@@ -89,11 +93,17 @@ class _Group:
 
 
 class Batch:
-    """Responses sampled together with the adapter named `adapter` (None: the base model)."""
+    """Responses sampled together with the adapter named `adapter` (None: the base model).
 
-    def __init__(self, lm: LanguageModel, adapter: str | None = None) -> None:
+    The states after the blocks `keep` (none of them the last) are put into `kept` by the request's number once a
+    response is whole; its last token is read for that too.
+    """
+
+    def __init__(self, lm: LanguageModel, adapter: str | None = None, keep: Sequence[int] = ()) -> None:
         self.lm = lm
         self.adapter = adapter
+        self.keep = keep
+        self.kept: dict[int, tuple[Tensor, ...]] = {}
         self._keys = count()
         self._unread: list[_Row] = []
         self._groups: list[_Group] = []  # being read, the last one first
@@ -142,7 +152,19 @@ class Batch:
             self._read_last = False
             if not self._rows:
                 return []
-            return self._emit(self._rows, self._run([[row.last] for row in self._rows], self._cache))
+            logits = self._run([[row.last] for row in self._rows], self._cache)
+            if not any(row.done for row in self._rows):
+                return self._emit(self._rows, logits)
+            return self._emit_after_whole_ones(logits)
+
+    def _emit_after_whole_ones(self, logits: Tensor) -> list[Event]:
+        """Let go of the rows that are read to their end, with their states; sample a token for each of the others."""
+        for place, row in enumerate(self._rows):
+            if row.done:
+                self.kept[row.key] = self._cache.states(place)
+                row.gone = True
+        going = [place for place, row in enumerate(self._rows) if not row.done]
+        return self._emit([self._rows[place] for place in going], logits[going]) if going else []
 
     def _compact(self) -> None:
         self._unread = [row for row in self._unread if not row.gone]
@@ -210,7 +232,7 @@ class Batch:
         return _shared(prompts) if window is None or max(map(len, prompts)) <= window else 0
 
     def _new_cache(self, padding: Sequence[int]) -> RowCache:
-        return RowCache(self.lm.model.config.num_hidden_layers, padding)
+        return RowCache(self.lm.model.config.num_hidden_layers, padding, kept=len(self.keep))
 
     def _run(self, ids: Sequence[Sequence[int]], cache: RowCache) -> Tensor:
         """Run the model over the next columns, ids [rows, columns]; return logits [rows, V] after the last of them."""
@@ -221,13 +243,15 @@ class Batch:
         columns = torch.arange(end, device=device)[None]
         positions = (columns[:, cache.length :] - hole).clamp(min=0)  # a shared prefix itself is read without padding
         mask = (columns < cache.prefix) | (columns >= cache.prefix + hole) if any(cache.padding) else None
-        output = self.lm.trunk(
-            torch.tensor(ids, device=device),
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-        )
+        with inputs_caught(self.lm, self.keep) as caught:
+            output = self.lm.trunk(
+                torch.tensor(ids, device=device),
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            )
+        cache.keep([caught[layer] for layer in self.keep])
         cache.advance(width)
         logits: Tensor = self.lm.head(output[0][:, -1])
         return logits
@@ -239,7 +263,8 @@ class Batch:
         for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
             row.last, row.count = token, row.count + 1
             finish = self._finish(row)
-            row.gone = row.gone or finish is not None
+            row.done = finish is not None
+            row.gone = row.gone or (row.done and not self.keep)
             events.append(Event(row.key, token, logprob, finish))
         if any(row.request.top for row in rows):
             return [replace(event, top=_top(row, one)) for event, row, one in zip(events, rows, logits, strict=True)]
@@ -261,16 +286,17 @@ def generate(
     adapter: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     rows: int = 64,
+    keep: Sequence[int] = (),
 ) -> list[list[Sampled]]:
     """Sample `n` responses to each prompt, at most `rows` at a time; response j to prompt i has seed + i * n + j.
 
-    Returns a list of `n` responses per prompt, in the order of the prompts. Raises Stopped soon after `should_stop`
-    says so, ContextExceeded for a prompt that leaves no room.
+    Returns a list of `n` responses per prompt, in the order of the prompts, with the states after the blocks `keep`.
+    Raises Stopped soon after `should_stop` says so, ContextExceeded for a prompt that leaves no room.
     """
     requests = [Request(prompt, settings, seed + i * n + j) for i, prompt in enumerate(prompts) for j in range(n)]
     # Prompts of like length are read together, which wastes the least on padding; each keeps its own seeds.
     waiting = sorted(range(len(requests)), key=lambda index: len(requests[index].prompt))
-    batch = Batch(lm, adapter)
+    batch = Batch(lm, adapter, keep)
     places: dict[int, int] = {}
     tokens: list[list[int]] = [[] for _ in requests]
     logprobs: list[list[float]] = [[] for _ in requests]
@@ -287,7 +313,9 @@ def generate(
             tokens[index].append(event.token)
             logprobs[index].append(event.logprob)
             finished[index] = event.finish or "length"
-    parts = zip((list(request.prompt) for request in requests), tokens, logprobs, finished, strict=True)
+    kept = {places[key]: states for key, states in batch.kept.items()}
+    states = [kept.get(index, ()) for index in range(len(requests))]
+    parts = zip((list(request.prompt) for request in requests), tokens, logprobs, finished, states, strict=True)
     done = [Sampled(*response) for response in parts]
     return [done[start : start + n] for start in range(0, len(done), n)]
 

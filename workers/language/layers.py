@@ -37,15 +37,11 @@ def states_at(lm: LanguageModel, rows: Sequence[Row], layers: Sequence[int]) -> 
     inner = [layer for layer in layers if layer != LAST]
     if LAST not in layers and len(inner) == 1:
         return {inner[0]: hidden_states(lm, list(rows), inner[0])[0]}
-    caught: dict[int, Tensor] = {}
     modules = blocks(lm)
-    with ExitStack() as stack:
-        for layer in inner:
-            if layer < len(modules):
-                handle = modules[layer].register_forward_pre_hook(_input_catcher(caught, layer), with_kwargs=True)
-            else:
-                handle = modules[-1].register_forward_hook(_output_catcher(caught, layer))
-            stack.callback(handle.remove)
+    with inputs_caught(lm, [layer for layer in inner if layer < len(modules)]) as caught, ExitStack() as stack:
+        if len(modules) in inner:
+            hook = _output_catcher(caught, len(modules))
+            stack.callback(modules[-1].register_forward_hook(hook).remove)
         with packed(lm, [prompt + response for prompt, response in rows]) as batch:
             caught[LAST] = lm.trunk(batch.ids, use_cache=False, **batch.told)[0]
             return {layer: batch.whole(states) for layer, states in caught.items()}
@@ -62,6 +58,17 @@ def states_above(lm: LanguageModel, rows: Sequence[Row], lower: Tensor, layer: i
         with _starting_at(lm, batch.own(lower), layer):
             states: Tensor = lm.trunk(batch.ids, use_cache=False, **batch.told)[0]
         return batch.whole(states)
+
+
+@contextmanager
+def inputs_caught(lm: LanguageModel, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+    """Catch the states [B, S, D] after each of `layers` blocks, of which none is the last, of a pass that follows."""
+    caught: dict[int, Tensor] = {}
+    with ExitStack() as stack:
+        for layer in layers:
+            hook = _input_catcher(caught, layer)
+            stack.callback(blocks(lm)[layer].register_forward_pre_hook(hook, with_kwargs=True).remove)
+        yield caught
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Draw answers from the policy and find out all that PPO needs of them: log-probabilities, reference, score, states.
 
-Policy, base model and reward model share one trunk. Blocks below every adapter run once for all three.
+Policy, base model and reward model share one trunk. Blocks below every adapter run once for all three, while the
+answers are drawn.
 """
 
 import math
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from workers import responses
 from workers.language.adapters import using
@@ -33,6 +35,25 @@ class Trunk(NamedTuple):
     lower: int
     world: World = ALONE
     """The processes that share the work, each with a trunk of its own."""
+
+    def below(self) -> list[int]:
+        """Return the blocks after which the sampler keeps the states, all that the base model's are needed of.
+
+        None where the policy's adapter is below one of them, or on every block.
+        """
+        layers = sorted({self.lower, *self.reward.base_layers()})
+        return layers if self.lower and layers[-1] <= self.lower else []
+
+    def base_states(self, drawn: Sequence[Sampled]) -> dict[int, Tensor]:
+        """Return the base model's states [B, S, D] at the end and wherever reward model and policy go on from them."""
+        rows: list[Row] = [(one.prompt_ids, one.token_ids) for one in drawn]
+        if not all(one.states for one in drawn):
+            layers = {LAST, *self.reward.base_layers(), *([self.lower] if self.lower else [])}
+            return states_at(self.lm, rows, sorted(layers))
+        kept = zip(*(one.states for one in drawn), strict=True)
+        whole = [pad_sequence(list(states), batch_first=True).to(self.lm.device) for states in kept]
+        found = dict(zip(self.below(), whole, strict=True))
+        return found | {LAST: states_above(self.lm, rows, found[self.lower], self.lower)}
 
     def policy_states(self, rows: Sequence[Row], lower: Tensor | None) -> Tensor:
         """Return the policy's last states [B, S, D]; `lower` holds the states below its adapter, if kept."""
@@ -111,7 +132,7 @@ def draw(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[Sampled]:
     """Draw one answer per prompt from the whole distribution of the policy at temperature 1; answer i has seed + i."""
-    return responses.draw(trunk.lm, POLICY, prompts, tokens, seed, trunk.world, should_stop)
+    return responses.draw(trunk.lm, POLICY, prompts, tokens, seed, trunk.world, should_stop, trunk.below())
 
 
 def look_at(trunk: Trunk, drawn: Sequence[Sampled], micros: Sequence[Sequence[int]], keep: bool) -> Rollout:
@@ -133,8 +154,7 @@ def look_at(trunk: Trunk, drawn: Sequence[Sampled], micros: Sequence[Sequence[in
     with torch.no_grad():
         for micro in micros:
             some = [rows[index] for index in micro]
-            layers = {LAST, *trunk.reward.base_layers(), *([lower] if lower else [])}
-            base = states_at(lm, some, sorted(layers))
+            base = trunk.base_states([drawn[index] for index in micro])
             states = trunk.policy_states(some, base[lower] if lower else None)
             _put(reference, micro, token_logprobs(lm, base[LAST], some)[0])
             _put(logp, micro, token_logprobs(lm, states, some)[0])

@@ -12,6 +12,7 @@ from workers.language.adapters import LoraConfig, using
 from workers.language.cache import GROWTH
 from workers.language.decode import Batch, Request, Sampled, generate
 from workers.language.errors import ContextExceeded, Stopped
+from workers.language.layers import states_at
 from workers.language.logprobs import response_logprobs
 from workers.language.model import LanguageModel
 from workers.language.sampling import Settings, sample
@@ -61,6 +62,19 @@ def test_an_adapter_is_used_in_every_step(family: LanguageModel) -> None:
     with using(family, "policy"):
         for index, response in enumerate(adapted):
             assert response.token_ids == one_by_one(family, response.prompt_ids, FREE, 3 + index)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 64])
+def test_states_that_are_kept_on_the_way_are_those_of_the_whole_row(family: LanguageModel, rows: int) -> None:
+    # The same beginning is read once for all, and the rows' own parts differ in length.
+    prompts = [[1, 40, 2, 3], [1, 40, 60, 2, 2, 61, 62, 63, 64], [1, 40, 7], [1, 40, 2, 3]]
+    kept = flat(generate(family, prompts, 2, FREE, seed=5, rows=rows, keep=[0, 1]))
+    for one, plain in zip(kept, flat(generate(family, prompts, 2, FREE, seed=5, rows=rows)), strict=True):
+        assert one.token_ids == plain.token_ids
+        with torch.no_grad():
+            whole = states_at(family, [(one.prompt_ids, one.token_ids)], [0, 1])
+        for layer, states in zip((0, 1), one.states, strict=True):
+            torch.testing.assert_close(states, whole[layer][0], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 64])

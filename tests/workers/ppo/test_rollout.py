@@ -36,13 +36,15 @@ def rollout(made: Trunk, micros: list[list[int]] | None = None, **fields: Any) -
 def test_shared_lower_blocks_change_nothing(family: LanguageModel, lower: int, reward_lower: int | None) -> None:
     made = trunk(family, lower, 0.2, reward_lower)
     drawn, found = rollout(made)
+    # Without an adapter the head reads the states after block 1.
+    assert all(one.states for one in drawn) == (lower > 0 and {None: 1, 0: 0}.get(reward_lower, reward_lower) <= lower)
     rows = [(one.prompt_ids, one.token_ids) for one in drawn]
     with torch.no_grad(), using(family, POLICY):
         logp, mask = response_logprobs(family, rows)
         hidden = before_tokens(hidden_states(family, rows)[0], rows)
     torch.testing.assert_close(found.logp, logp, atol=1e-5, rtol=0)
     torch.testing.assert_close(found.reference, response_logprobs(family, rows)[0], atol=1e-5, rtol=0)
-    torch.testing.assert_close(found.hidden, hidden, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.hidden, hidden, atol=3e-5, rtol=0)
     torch.testing.assert_close(found.score, made.reward.scores(rows).detach(), atol=1e-4, rtol=1e-5)
     assert torch.equal(found.mask, mask)
     assert found.kl_k3() > 0.01
@@ -64,7 +66,7 @@ def test_a_value_head_sees_states_and_what_was_earned_and_nothing_of_what_comes(
     drawn, found = rollout(made)
     row = int(found.lengths().argmax())
     cut = int(found.lengths()[row]) - 1
-    short = replace(drawn[row], token_ids=drawn[row].token_ids[:cut], logprobs=drawn[row].logprobs[:cut])
+    short = replace(drawn[row], token_ids=drawn[row].token_ids[:cut], logprobs=drawn[row].logprobs[:cut], states=())
     alone = look_at(made, [short], [[0]], keep=False)
     assert found.seen().shape[2] == tiny.model.config.hidden_size + 2
     torch.testing.assert_close(found.seen()[row, :cut], alone.seen()[0], atol=1e-5, rtol=1e-4)
