@@ -38,7 +38,7 @@ def judge(trunk: Trunk, prompts: Sequence[Prompt], hyper: PpoHyper, seed: int) -
     judged = Judgement(
         rewards=rewards.tolist(),
         reward=float(rewards.mean()),
-        kls=found.kls(),
+        kls=found.nats().tolist(),
         length=float(found.lengths().float().mean()),
         eos_rate=float(found.ended.float().mean()),
         distinct=ppo.distinct_share([response for _, response in rows[: len(prompts)]]),

@@ -95,13 +95,13 @@ class Rollout(NamedTuple):
         """Return what a value head may know before each token, [N, T, D + 2]: the policy's state, what was earned."""
         return torch.cat([self.hidden.float(), self.earned], dim=2)
 
-    def kls(self) -> list[float]:
-        """Return what each answer says of the KL to the base model, in nats (k1 summed over tokens)."""
-        return list(map(float, ppo.kl_k1(self.logp, self.reference, self.mask).sum(1)))
+    def nats(self) -> Tensor:
+        """Return what each answer says of the KL to the base model, [N] (k1 summed over tokens)."""
+        return ppo.kl_k1(self.logp, self.reference, self.mask).sum(1)
 
     def kl(self) -> float:
         """Return the mean KL to the base model per answer, in nats."""
-        return float(ppo.kl_k1(self.logp, self.reference, self.mask).sum(1).mean())
+        return float(self.nats().mean())
 
     def kl_k3(self) -> float:
         """Return the same by the estimator that is never negative."""
