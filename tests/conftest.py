@@ -28,6 +28,12 @@ _server = None
 
 def pytest_configure(config: pytest.Config) -> None:
     global _home, _server
+    if config.getoption("numprocesses", None):
+        if "PAIRLOOP_TEST_DATABASE_URL" in os.environ:
+            raise pytest.UsageError("PAIRLOOP_TEST_DATABASE_URL names one database: run the tests with -n 0.")
+        return  # this process only hands the files out; each of the others has a Postgres of its own
+    if hasattr(config, "workerinput"):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("PAIRLOOP_BASE_MODEL", "tiny")
     os.environ.setdefault("PAIRLOOP_SECRET_KEY", "only-for-tests")
     _home = tempfile.TemporaryDirectory(prefix="pairloop-tests-", ignore_cleanup_errors=True)
@@ -49,13 +55,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    if _home is None:
+        return
     from app.database import engine
 
     engine().dispose()
     if _server is not None:
         _server.stop()
-    if _home is not None:
-        _home.cleanup()
+    _home.cleanup()
 
 
 @pytest.fixture(scope="session")
