@@ -4,8 +4,9 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
-# A file's tests stay together, so that what they share is made once.
-PYTEST := $(VENV)/bin/python -m pytest -n $(if $(PAIRLOOP_TEST_DATABASE_URL),0,2) --dist loadfile
+# How many processes run tests. A file's tests stay together, so that what they share is made once.
+PROCESSES ?= $(if $(PAIRLOOP_TEST_DATABASE_URL),0,2)
+PYTEST := $(VENV)/bin/python -m pytest -n $(PROCESSES) --dist loadfile
 
 .PHONY: help run test test-all mutations lint messages bench demo screenshots constraints environment tools
 .DEFAULT_GOAL := help
