@@ -4,9 +4,8 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
-# How many processes run tests. A file's tests stay together, so that what they share is made once.
+PYTEST := $(VENV)/bin/python -m pytest
 PROCESSES ?= $(if $(PAIRLOOP_TEST_DATABASE_URL),0,2)
-PYTEST := $(VENV)/bin/python -m pytest -n $(PROCESSES) --dist loadfile
 
 .PHONY: help run test test-all mutations lint messages bench demo screenshots constraints environment tools
 .DEFAULT_GOAL := help
@@ -18,10 +17,10 @@ run: environment ## Set up, start everything and print the address: make run HOS
 	@exec $(VENV)/bin/pairloop up $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(DATA),--data "$(DATA)")
 
 test: tools ## Set up, a browser included, and run the tests
-	$(PYTEST)
+	$(PYTEST) -n $(PROCESSES) --dist loadfile # a file's tests stay together: what they share is made once
 
 test-all: test ## The tests, then the slow ones as well, one after the other
-	$(PYTEST) -n 0 -m slow
+	$(PYTEST) -m slow
 
 mutations: tools ## Break each formula of the trainer in a copy of the tree and see its test fail
 	$(VENV)/bin/python tests/mutations.py $(PART)

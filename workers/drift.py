@@ -4,7 +4,7 @@ Answers are drawn from the whole distribution at temperature 1, where the mean o
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -112,10 +112,14 @@ def measure(
     tokens: int,
     seed: int,
     world: World = ALONE,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Drift:
-    """Let the policy give so many answers of at most `tokens` tokens to the prompts in turn, and look at these."""
+    """Let the policy give so many answers of at most `tokens` tokens to the prompts in turn, and look at these.
+
+    Raises errors.Stopped soon after `should_stop` says so.
+    """
     asked = [prompts[index % len(prompts)].ids for index in range(answers)]
-    drawn = draw(lm, adapter, asked, tokens, seed, world)
+    drawn = draw(lm, adapter, asked, tokens, seed, world, should_stop)
     rows = [(one.prompt_ids, one.token_ids) for one in drawn]
     own = []
     with torch.no_grad():

@@ -54,7 +54,11 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         context.report("evaluate", number, len(contestants) + 1, {"reward": float(answers[name].scores.mean())})
     # 2. How far is the candidate from the base model? Over the whole distribution, as PPO's budget means it.
     asked = len(prompts) * hyper.answers_per_prompt
-    drift = measure(lm, "candidate", prompts, asked, hyper.max_new_tokens, KL_SEED + spec.seed)
+    tokens, seed, stop = hyper.max_new_tokens, KL_SEED + spec.seed, context.should_stop
+    try:
+        drift = measure(lm, "candidate", prompts, asked, tokens, seed, should_stop=stop)
+    except SamplingStopped:
+        raise Stopped from None
     kl, kl_low, kl_high = mean_of_prompts(drift.kls, len(prompts))
     # 3. Who wins?
     candidate, base, opponent = answers["candidate"], answers["base"], answers.get("opponent", answers["base"])

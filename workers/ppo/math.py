@@ -154,6 +154,14 @@ def leash(kl: float, target: float) -> float:
 LEASH_POWER = 0.25
 
 
+def drawn_in(kl: float, start: float, wanted: float, root: int) -> float:
+    """Return which share of its way from the start a policy keeps so that its KL falls from `kl` to `wanted` nats.
+
+    `start` is the KL where it started. What is beyond that is taken to grow with the `root`-th power of the way.
+    """
+    return float((max(0.0, wanted - start) / (kl - start)) ** (1 / root))
+
+
 class Pace(NamedTuple):
     """What the step size is multiplied by, so that a policy walks to its KL target at an even pace.
 

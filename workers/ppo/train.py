@@ -47,8 +47,8 @@ TIMES_BACK = 2
 ROOTS = (6, 3, 2, 1)
 """By which root of what it may move a kept point over its budget is drawn in, the next where one was not enough.
 
-A few nats away the KL grows with about the seventh power of the way (decision 22), elsewhere by less; no KL that grows
-ever faster along the way is over the budget after the last.
+A few nats away the KL grows with about the seventh power of the way (decision 22), elsewhere by less; where it grows
+ever faster along the way, the last is enough but for chance.
 """
 
 
@@ -179,8 +179,8 @@ def _measured(
         if after.kl <= hyper.kl_budget or before.kl > hyper.kl_budget:
             break
         # The look that chose it was lucky.
-        share = max(0.0, INSIDE * hyper.kl_budget - before.kl) / (after.kl - before.kl)
-        move_back(weights, begin, 1 - share ** (1 / root))
+        share = ppo.drawn_in(after.kl, before.kl, INSIDE * hyper.kl_budget, root)
+        move_back(weights, begin, 1 - share)
         after = judge(trunk, judging, hyper, FRESH_SEED + attempt * hyper.heldout_answers)
     return before, after
 

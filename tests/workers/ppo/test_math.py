@@ -236,6 +236,12 @@ def test_a_leash_pulls_only_what_is_beyond_the_target() -> None:
     assert ppo.leash(80.0, 5.0) == pytest.approx(0.5)  # the fourth root of a sixteenth
 
 
+def test_a_policy_is_drawn_in_by_a_root_of_what_it_may_move() -> None:
+    assert ppo.drawn_in(8.0, 0.0, 1.0, 3) == pytest.approx(0.5)  # the third root of an eighth
+    assert ppo.drawn_in(6.0, 2.0, 3.0, 1) == pytest.approx(0.25)  # one nat of four from where it started
+    assert ppo.drawn_in(7.0, 6.0, 5.7, 6) == 0.0  # it started beyond what is wanted
+
+
 def test_a_policy_walks_to_its_target_at_an_even_pace() -> None:
     """8 nats are a distance of 4; in 10 updates of which a straight walk takes half, one may go 0.8."""
     at = ppo.Pace.at
