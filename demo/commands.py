@@ -13,7 +13,7 @@ from demo.run import demonstrate
 from demo.stack import Accounts, DemoError, Stack, started
 
 EPILOG = (
-    "Examples: python -m demo --rule warm --answers 500 · python -m demo --base-model tiny --answers 40 --force · "
+    "Examples: python -m demo --rule warm --answers 500 · python -m demo --base-model tiny --rule length --answers 40 --force · "
     "python -m demo --url http://127.0.0.1:8000 --token OPERATOR --annotator-token ONE --annotator-token TWO"
 )
 DEFAULT_DATA = settings.data_dir.with_name("pairloop-demo")
