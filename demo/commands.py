@@ -13,8 +13,8 @@ from demo.run import demonstrate
 from demo.stack import Accounts, DemoError, Stack, started
 
 EPILOG = (
-    "Examples: python -m demo --rule warm --answers 500 · python -m demo --base-model tiny --rule length --answers 40 --force · "
-    "python -m demo --url http://127.0.0.1:8000 --token OPERATOR --annotator-token ONE --annotator-token TWO"
+    "Examples: python -m demo --rule warm --answers 500 · python -m demo --base-model tiny --rule length --answers 40 "
+    "--force · python -m demo --url http://127.0.0.1:8000 --token OPERATOR --annotator-token ONE --annotator-token TWO"
 )
 DEFAULT_DATA = settings.data_dir.with_name("pairloop-demo")
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
