@@ -34,6 +34,7 @@ class Plan:
     rule: Rule
     flips: float
     answers: int
+    rounds: int
     seed: int
     force: bool
     max_tokens: int
@@ -76,16 +77,16 @@ def make_project(client: Client, plan: Plan, prompts: Sequence[Json]) -> str:
     return slug
 
 
-def label(stack: Stack, slug: str, plan: Plan, say: Say) -> Tally:
-    """Let every simulated annotator answer its share of the pairs, all at the same time."""
+def label(stack: Stack, slug: str, plan: Plan, number: int, say: Say) -> Tally:
+    """Let every simulated annotator answer its share of round `number`'s pairs, all at the same time."""
     total = Tally()
 
-    def one(number: int) -> Tally:
+    def one(person: int) -> Tally:
         share = plan.answers // len(stack.accounts.annotators) + (
-            number < plan.answers % len(stack.accounts.annotators)
+            person < plan.answers % len(stack.accounts.annotators)
         )
-        headers = {"Authorization": f"Bearer {stack.accounts.annotators[number]}"}
-        chance = random.Random(plan.seed * 1000 + number)
+        headers = {"Authorization": f"Bearer {stack.accounts.annotators[person]}"}
+        chance = random.Random(plan.seed * 1000 + 100 * (number - 1) + person)
         with httpx.Client(base_url=stack.url, headers=headers, timeout=60) as client:
             annotator = SimulatedAnnotator(client, slug, plan.rule, plan.flips, chance)
             for decision in annotator.answer(share, patience=900):
@@ -99,7 +100,7 @@ def label(stack: Stack, slug: str, plan: Plan, say: Say) -> Tally:
             tallies = list(pool.map(one, range(len(stack.accounts.annotators))))
         except SimulationError as problem:
             raise DemoError(str(problem)) from problem
-    done = Tally(*(sum(getattr(t, name) for t in tallies) for name in ("preferred", "ties", "slips")))
+    done = sum(tallies, Tally())
     if done.answers < plan.answers:
         raise DemoError(f"Only {done.answers} of {plan.answers} pairs became ready. Look at the sampling runs' pages.")
     return done

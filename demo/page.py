@@ -130,9 +130,16 @@ def markdown(findings: dict[str, Any]) -> str:
         ),
         ("KL from the base model", f"{findings['kl']:.2f} nats per answer"),
         *((name, f"{before} → {after}") for name, before, after in rows(findings)),
+        *((f"Round {number}", of_round(one)) for number, one in enumerate(findings["rounds"], 1)),
         ("Time", "; ".join(f"{name} {minutes(seconds)}" for name, seconds in findings["seconds"].items())),
     ]
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts)]) + "\n"
+
+
+def of_round(one: dict[str, Any]) -> str:
+    """One round in one line."""
+    wins = f"{percent(one['win']['rate'])} {interval(one['win']['wilson_low'], one['win']['wilson_high'])}"
+    return f"{one['answers']} labels; wins {wins}, mean score {_signed(one['gold'])}. {one['outcome']}"
 
 
 def held_out(reward: dict[str, Any]) -> list[tuple[str, str]]:

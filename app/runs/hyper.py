@@ -1,7 +1,7 @@
 """What can be set in a training run: one frozen dataclass per kind, with a default, a range and a sentence per field.
 
 Standard library only, because the web makes its forms from these classes and the workers train with them. Where the
-numbers come from is written in docs/experiments.md.
+numbers come from is written in docs/experiments.
 """
 
 from dataclasses import dataclass, field

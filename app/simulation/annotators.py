@@ -65,6 +65,9 @@ class Tally:
     def answers(self) -> int:
         return self.preferred + self.ties
 
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(self.preferred + other.preferred, self.ties + other.ties, self.slips + other.slips)
+
 
 @dataclass
 class SimulatedAnnotator:

@@ -26,14 +26,15 @@ def test_the_demo_goes_from_labels_to_a_page_and_leaves_a_project(data: Path) ->
     # The tests' own Postgres is not the demo's.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PAIRLOOP_")}
     command = [sys.executable, "-m", "demo", "--data", str(data), "--base-model", "tiny", "--rule", "length"]
-    options = ["--answers", "40", "--answers-per-prompt", "2", "--max-tokens", "24", "--force"]
+    options = ["--answers", "40", "--answers-per-prompt", "2", "--max-tokens", "24", "--rounds", "2", "--force"]
     done = subprocess.run(
         [*command, *options], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(data / "demo.html"), "standard output carries the result alone"
     findings = json.loads((data / "demo.json").read_text())
-    assert findings["labels"]["answers"] == 40
+    assert findings["labels"]["answers"] == 80
+    assert [one["answers"] for one in findings["rounds"]] == [40, 40]
     assert findings["labels"]["ceiling"] == pytest.approx(0.9)
     assert set(findings["runs"]) == {"reward", "ppo", "evaluate", "sample"}
     assert len(findings["runs"]["ppo"]["metrics"]) >= 4

@@ -34,6 +34,7 @@ def findings() -> dict[str, Any]:
             "test_accuracy": 0.85, "test_low": 0.6, "test_high": 0.95, "test_n": 20,
         },
         "runs": {"ppo": {"metrics": ppo, "hyper": {"kl_budget": 6.0}, "result": {"best_update": 2}, "seconds": 61.0}},
+        "rounds": [{"answers": 40, "outcome": PAYLOAD, "gold": -1.5, "win": win_rate(after, before, warm).to_json()}],
         "sentences": ["The gates let it pass."],
         "samples": [{"prompt": PAYLOAD, "before": PAYLOAD, "after": "happy friend"}],
         "seconds": {"labels": 3.0, "chain": 90.0},
@@ -68,6 +69,18 @@ def test_the_page_shows_the_figures_and_runs_nothing(findings: dict[str, Any]) -
         assert figure in seen.text
     assert not re.search(r'(src|href)="', html), "a self-contained page loads nothing"
     assert seen.tags.count("svg") == 2, "reward and KL"
+
+
+def test_several_rounds_are_told_one_by_one(findings: dict[str, Any]) -> None:
+    seen = Seen()
+    seen.feed(page.html(findings))
+    assert "Round by round" not in seen.text, "one round is told by the page itself"
+    seen = Seen()
+    seen.feed(page.html(findings | {"rounds": 2 * findings["rounds"]}))
+    assert "40 labels, 2 rounds of the loop" in seen.text
+    assert "Round by round" in seen.text
+    assert "script" not in seen.tags
+    assert "| Round 2 | 40 labels; wins 100.0 %" in page.markdown(findings | {"rounds": 2 * findings["rounds"]})
 
 
 def test_page_json_and_markdown_lie_side_by_side(findings: dict[str, Any], tmp_path: Path) -> None:

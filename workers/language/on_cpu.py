@@ -1,6 +1,6 @@
 """How a model is arranged for a processor without a GPU: the same numbers but for rounding, in less time.
 
-What each of the two brings is written in docs/experiments.md.
+What each of the two brings is written in docs/experiments/speed.md.
 """
 
 from __future__ import annotations

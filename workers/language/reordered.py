@@ -2,7 +2,7 @@
 
 PyTorch hands a weight to oneDNN row by row, which rearranges it at every call; with 16 rows, as in a step of sampling,
 that takes as long as the product itself. PyTorch's own compiler stores weights like this when it freezes a model, with
-the two functions that are used here; they have no other name. docs/experiments.md has the figures.
+the two functions that are used here; they have no other name. docs/experiments/speed.md has the figures.
 """
 
 from typing import Any, cast

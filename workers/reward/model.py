@@ -153,7 +153,7 @@ def parts(
     """Return the states with how they are pooled, and for WORDS, the last kind, the tokens, which are summed.
 
     A token counts there as the first block takes it in, so this says which words a response has and no more. They are
-    what a few hundred answers about style and wording teach best; see docs/experiments.md.
+    what a few hundred answers about style and wording teach best; see docs/experiments/reward.md.
     """
     if WORDS not in kinds:
         return [(states, kinds)]
