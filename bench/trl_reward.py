@@ -3,7 +3,7 @@
 
 `python trl_reward.py FILE` reads {model, train, heldout, batch, rank, threads, dtype}, pairs as [chosen ids, rejected
 ids], and prints the seconds of training and the share of held-out pairs that it gets right as JSON. LoRA on every
-linear layer, one epoch.
+linear layer. Optional are `epochs` (1), `rate` (3e-4), and `save`: a directory for the model with its adapters merged.
 """
 
 import json
@@ -38,8 +38,8 @@ def main() -> None:
         arguments = RewardConfig(
             output_dir=home,
             per_device_train_batch_size=given["batch"],
-            num_train_epochs=1,
-            learning_rate=3e-4,
+            num_train_epochs=given.get("epochs", 1),
+            learning_rate=given.get("rate", 3e-4),
             center_rewards_coefficient=0.01,
             gradient_checkpointing=False,
             bf16=False,
@@ -56,6 +56,9 @@ def main() -> None:
         scores = [
             [trainer.model(input_ids=torch.tensor([ids])).logits.item() for ids in pair] for pair in given["heldout"]
         ]
+    if "save" in given:
+        trainer.model.merge_and_unload().save_pretrained(given["save"])
+        tokenizer.save_pretrained(given["save"])
     right = sum(one > other for one, other in scores) / len(scores)
     print(json.dumps({"seconds": seconds, "right": right}))
 

@@ -118,7 +118,11 @@ class PpoHyper(Hyper):
     )
     score_clip: float = _number(5.0, "Rewards beyond this many standard deviations count as this many.", 0.5, 100.0)
     missing_eos_penalty: float = _number(
-        1.0, "Taken off the reward of an answer that did not come to its end.", 0.0, 10.0
+        1.0,
+        "Taken off the reward of an answer that did not come to its end; where ends are usual, what such answers score "
+        "more than others on average is taken off as well.",
+        0.0,
+        10.0,
     )
     evaluate_every: int = _number(2, "After how many updates the held-out prompts are answered.", 1, 1000)
     heldout_answers: int = _number(48, "How many answers on held-out prompts each of these looks uses.", 4, 4096)

@@ -32,7 +32,7 @@ def study(home: Path, gold: str, seed: int, ways: Sequence[str]) -> None:
     """Train by one rule and one seed in some of WAYS and append what came of it to policy.jsonl."""
     here = home / f"{gold}-{seed}"
     here.mkdir(exist_ok=True)
-    shared = {"base_model": base.MODEL, "seed": seed, "prompts": _prompts(here)}
+    shared = {"base_model": base.MODEL, "seed": seed, "prompts": write_project_prompts(here)}
     snapshot = write_snapshot(home, here, gold, seed)
     before = answers.of_base(home)
     found: dict[str, Any] = {"gold": gold, "seed": seed, "labels": LABELS, "flips": FLIPS}
@@ -67,7 +67,7 @@ def study(home: Path, gold: str, seed: int, ways: Sequence[str]) -> None:
         lines.write(json.dumps(found) + "\n")
 
 
-def _prompts(here: Path) -> dict[str, str]:
+def write_project_prompts(here: Path) -> dict[str, str]:
     """Write the prompts as a run reads them: those for selection are the held-out ones, the test's are not there."""
     return write_prompts(
         here,

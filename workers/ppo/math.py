@@ -194,6 +194,18 @@ SLOWER, FASTER = 0.5, 1.25
 PACE_LOW = 0.02
 
 
+def end_charge(scores: Tensor, ended: Tensor, penalty: float) -> float:
+    """Return what is taken off the score of an answer that did not come to its end; scores [N], ended bool [N].
+
+    Where a score grows with every sentence, an answer that is cut off earns more than one that ends, and a policy soon
+    ends none. So the charge is `penalty` and as much as those without an end score more on average: each of them then
+    earns what an answer with an end does, less the penalty, and more or less as it is better or worse than the others.
+    """
+    if not penalty or ended.all() or not ended.any():
+        return penalty
+    return penalty + max(0.0, float(scores[~ended].mean() - scores[ended].mean()))
+
+
 class RidgeValue(NamedTuple):
     """A value head: ridge regression of returns on the policy's hidden states, over a fading memory of rollouts.
 

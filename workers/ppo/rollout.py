@@ -107,9 +107,14 @@ class Rollout(NamedTuple):
         """Return the same by the estimator that is never negative."""
         return float(ppo.kl_k3(self.logp, self.reference, self.mask).sum(1).mean())
 
-    def rewards(self, clip: float, penalty: float) -> Tensor:
-        """Return what each answer earns, [N]: its score clipped to +-`clip`, less `penalty` if it did not end."""
-        return self.score.clamp(-clip, clip) - penalty * (~self.ended).float()
+    def rewards(self, clip: float, penalty: float, expected: bool) -> Tensor:
+        """Return what each answer earns, [N]: its score clipped to +-`clip`, less a charge if it did not end.
+
+        The charge is `penalty`; where an end is `expected`, it takes away as well what such answers score more.
+        """
+        score = self.score.clamp(-clip, clip)
+        charge = ppo.end_charge(score, self.ended, penalty) if expected else penalty
+        return score - charge * (~self.ended).float()
 
 
 def micro_batches(

@@ -14,7 +14,7 @@ from torch import Tensor
 from app.runs.hyper import PpoHyper
 from workers import artifacts, policy, saved_state
 from workers.context import Context, IterationSpec, Stopped
-from workers.drift import Looks, moved, shown
+from workers.drift import OFTEN, Looks, moved, shown
 from workers.language import adapters
 from workers.language.adapters import LoraConfig
 from workers.language.errors import Stopped as SamplingStopped
@@ -89,6 +89,8 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         put(weights, [state.tensors[f"now.{i}"] for i in range(len(weights))])
         saved_state.restore_optimiser(optimiser, state.tensors)
 
+    expected = first.eos_rate >= OFTEN
+
     def save() -> None:
         progress.saves += 1
         facts = {"progress": asdict(progress), "controller": controller._asdict()}
@@ -115,15 +117,16 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         micros = micro_batches(rows, minibatches_of(len(rows), hyper.minibatches, spec.seed + progress.update), world)
         rollout = look_at(trunk, drawn, [micro for step in micros for micro in world.deal(step)], keep=True)
         # 4. What is each token worth?
-        advantages = advantages_of(rollout, hyper, controller.beta, value)
+        earned = rollout.rewards(hyper.score_clip, hyper.missing_eos_penalty, expected)
+        advantages = advantages_of(rollout, earned, hyper, controller.beta, value)
         # 5. Learn.
         done = progress.update * hyper.epochs * hyper.minibatches
         # What the rollout found, before anything is learned from it, steers the step size and how the policy is held.
         value, kl = advantages.head, rollout.kl()
         pace = pace.update(kl, hyper.kl_target, hyper.updates)
         learned = learn(trunk, rollout, advantages.values, micros, weights, optimiser, hyper, done, pace.factor)
-        metrics = figures(rollout, hyper) | advantages.metrics | learned
-        metrics |= {"beta": controller.beta, "pace": pace.factor}
+        metrics = figures(rollout) | advantages.metrics | learned
+        metrics |= {"reward": float(earned.mean()), "beta": controller.beta, "pace": pace.factor}
         if progress.update == 0 and spec.parents.policy is None:
             metrics |= fresh_figures(rollout)
         # 6. Hold the policy near its KL target: by its weights, or by the price of the next update's KL.
@@ -136,14 +139,14 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         metrics["tokens_per_s"] = float(rollout.mask.sum()) / (time.monotonic() - started)
         # 7. Look at the held-out prompts now and then; keep the best point within the budget.
         if progress.update % hyper.evaluate_every == 0 or progress.update == hyper.updates:
-            now = judge(trunk, judging, hyper, JUDGE_SEED)
+            now = judge(trunk, judging, hyper, JUDGE_SEED, expected)
             for _ in range(TIMES_BACK):
                 if now.kl <= hyper.kl_budget:
                     break
                 # The KL grows by several nats between two looks, so the best point within the budget lies between them.
                 text = f"{now.kl:.1f} nats are over the budget: half-way back to update {looks.best_at}."
                 move_back(weights, kept, 0.5)
-                now = judge(trunk, judging, hyper, JUDGE_SEED)
+                now = judge(trunk, judging, hyper, JUDGE_SEED, expected)
             if looks.take(progress.update, now.reward, now, first, hyper.kl_budget, hyper.patience):
                 kept = [one.detach().clone() for one in weights]
             context.samples(shown(judging, first, now))
@@ -156,13 +159,18 @@ def run(spec: IterationSpec, context: Context) -> dict[str, Any]:
         if stop:
             raise Stopped
     # 9. Measure the gain of the best point on fresh answers, which did not choose it.
-    before, after = _measured(trunk, judging, hyper, begin, kept if looks.best_at else None)
+    before, after = _measured(trunk, judging, hyper, expected, begin, kept if looks.best_at else None)
     context.samples(shown(judging, before, after))
     return world.first(lambda: _write(spec, trunk, before, after, len(judging), progress.update, looks))
 
 
 def _measured(
-    trunk: Trunk, judging: Sequence[Prompt], hyper: PpoHyper, begin: Sequence[Tensor], kept: Sequence[Tensor] | None
+    trunk: Trunk,
+    judging: Sequence[Prompt],
+    hyper: PpoHyper,
+    expected: bool,
+    begin: Sequence[Tensor],
+    kept: Sequence[Tensor] | None,
 ) -> tuple[Judgement, Judgement]:
     """Return what fresh answers say of the start and of the kept point (None: the start), whose weights are left on.
 
@@ -170,18 +178,18 @@ def _measured(
     """
     weights = trunk.lm.adapters[POLICY].parameters()
     put(weights, begin)
-    before = judge(trunk, judging, hyper, FRESH_SEED)
+    before = judge(trunk, judging, hyper, FRESH_SEED, expected)
     if kept is None:
         return before, before
     put(weights, kept)
-    after = judge(trunk, judging, hyper, FRESH_SEED)
+    after = judge(trunk, judging, hyper, FRESH_SEED, expected)
     for attempt, root in enumerate(ROOTS, start=1):
         if after.kl <= hyper.kl_budget or before.kl > hyper.kl_budget:
             break
         # The look that chose it was lucky.
         share = ppo.drawn_in(after.kl, before.kl, INSIDE * hyper.kl_budget, root)
         move_back(weights, begin, 1 - share)
-        after = judge(trunk, judging, hyper, FRESH_SEED + attempt * hyper.heldout_answers)
+        after = judge(trunk, judging, hyper, FRESH_SEED + attempt * hyper.heldout_answers, expected)
     return before, after
 
 

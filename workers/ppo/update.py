@@ -33,9 +33,13 @@ class Advantages(NamedTuple):
     metrics: dict[str, float]
 
 
-def advantages_of(rollout: Rollout, hyper: PpoHyper, beta: float, value: ppo.RidgeValue | None) -> Advantages:
-    """Return whitened advantages; the value head (None: a fresh one) predicts the rollout and then learns from it."""
-    earned = rollout.rewards(hyper.score_clip, hyper.missing_eos_penalty)
+def advantages_of(
+    rollout: Rollout, earned: Tensor, hyper: PpoHyper, beta: float, value: ppo.RidgeValue | None
+) -> Advantages:
+    """Return whitened advantages from what the answers `earned` [N]; `beta` is the price of a nat.
+
+    The value head (None: a fresh one) predicts the rollout and then learns from it.
+    """
     k1 = ppo.kl_k1(rollout.logp, rollout.reference, rollout.mask)
     rewards = ppo.token_rewards(earned, k1, rollout.mask, beta)
     if hyper.advantage == "rloo":
@@ -110,7 +114,7 @@ def _tokens(rollout: Rollout, micros: Sequence[Sequence[int]]) -> int:
     return sum(len(rollout.rows[row][1]) for micro in micros for row in micro)
 
 
-def figures(rollout: Rollout, hyper: PpoHyper) -> dict[str, float]:
+def figures(rollout: Rollout) -> dict[str, float]:
     """Return what is shown of a rollout.
 
     Raises RuntimeError if the sampler's log-probabilities are not the trainer's, or the mask is not the answers'.
@@ -119,7 +123,6 @@ def figures(rollout: Rollout, hyper: PpoHyper) -> dict[str, float]:
     check_mask(int(rollout.mask.sum()), tokens)
     check("The sampler's log-probabilities", rollout.gap, SAMPLER_EXACT, SAMPLER_ROUNDED, dtype)
     return {
-        "reward": float(rollout.rewards(hyper.score_clip, hyper.missing_eos_penalty).mean()),
         "score": float(rollout.score.mean()),
         "kl": rollout.kl(),
         "kl_k3": rollout.kl_k3(),

@@ -58,8 +58,8 @@ def test_an_answer_without_an_end_pays_what_it_pays_in_trl() -> None:
     raw, nothing = trl("raw_scores"), torch.zeros(len(MASK), 1)
     empty = dict.fromkeys(("logp", "reference", "hidden", "earned"), nothing)
     made = Rollout(rows=[], mask=MASK, ended=ended, score=raw, lower={}, gap=0.0, **empty)
-    close(made.rewards(clip=5.0, penalty=PENALTY), trl("scores"))
-    assert made.rewards(clip=0.5, penalty=PENALTY)[1] == -0.5
+    close(made.rewards(clip=5.0, penalty=PENALTY, expected=False), trl("scores"))
+    assert made.rewards(clip=0.5, penalty=PENALTY, expected=False)[1] == -0.5
 
 
 def test_every_token_pays_for_its_kl_as_in_trl_and_the_score_lies_one_place_earlier() -> None:

@@ -49,7 +49,7 @@ def test_the_sampler_in_bf16_stays_within_its_bound() -> None:
     for name in ("llama", "gemma3"):
         _, found = rollout(trunk(rounded(random_model(name)), 1, 0.2))
         assert 0 < found.gap < update.SAMPLER_ROUNDED / 3
-        assert figures(found, hyper())["sampler_gap"] == found.gap
+        assert figures(found)["sampler_gap"] == found.gap
 
 
 def test_a_fresh_policy_that_is_not_the_base_model_is_refused(tiny: LanguageModel) -> None:
@@ -64,12 +64,12 @@ def test_a_fresh_policy_that_is_not_the_base_model_is_refused(tiny: LanguageMode
 def test_a_mask_that_is_not_the_answers_is_refused(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     made = trunk(tiny, 1, 0.0)
     _, found = rollout(made, MICROS[0])
-    assert figures(found, hyper())["mask_gap"] == 0.0
-    assert figures(found, hyper())["tokens"] == sum(len(response) for _, response in found.rows)
+    assert figures(found)["mask_gap"] == 0.0
+    assert figures(found)["tokens"] == sum(len(response) for _, response in found.rows)
     short = found.mask.clone()
     short[0, 0] = False
     with pytest.raises(RuntimeError, match=r"The mask counts \d+ tokens, the answers have \d+\. Nothing was promoted"):
-        figures(found._replace(mask=short), hyper())
+        figures(found._replace(mask=short))
     true = update.token_logprobs
 
     def without_the_end(lm: LanguageModel, states: Any, rows: Any) -> Any:
@@ -85,8 +85,8 @@ def test_a_mask_that_is_not_the_answers_is_refused(tiny: LanguageModel, monkeypa
 
 def test_answers_to_one_prompt_are_compared_as_a_whole(tiny: LanguageModel) -> None:
     _, found = rollout(trunk(tiny, 1, 0.2), MICROS[0])
-    found = found._replace(score=torch.tensor([1.0, 0.0, -2.0, -2.0]), ended=torch.ones(4, dtype=torch.bool))
-    advantages = advantages_of(found, hyper(advantage="rloo"), 0.0, None)
+    found = found._replace(score=torch.tensor([1.0, 0.0, -2.0, -2.0]))
+    advantages = advantages_of(found, found.score, hyper(advantage="rloo"), 0.0, None)
     # Without a price of KL the leads are 1, -1, 0, 0, the same at every token of an answer, whitened over all tokens.
     tokens = found.lengths().float()
     lead = torch.tensor([1.0, -1.0, 0.0, 0.0])
@@ -99,8 +99,8 @@ def test_answers_to_one_prompt_are_compared_as_a_whole(tiny: LanguageModel) -> N
 
 def test_the_price_of_kl_is_paid_before_answers_are_compared(tiny: LanguageModel) -> None:
     _, found = rollout(trunk(tiny, 1, 0.2), MICROS[0])
-    found = found._replace(score=torch.zeros(4), ended=torch.ones(4, dtype=torch.bool))
+    found = found._replace(score=torch.zeros(4))
     kl = ((found.logp - found.reference).clamp(-10, 10) * found.mask).sum(1)
-    values = advantages_of(found, hyper(advantage="rloo"), 0.5, None).values[:, 0]
+    values = advantages_of(found, found.score, hyper(advantage="rloo"), 0.5, None).values[:, 0]
     assert bool(values[0] > values[1]) == bool(kl[0] < kl[1])
     assert bool(values[2] > values[3]) == bool(kl[2] < kl[3])

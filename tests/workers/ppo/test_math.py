@@ -231,6 +231,17 @@ def test_a_price_of_nothing_stays_nothing() -> None:
     assert ppo.KlController(0.0).update(3.0, 6.0).beta == 0.0
 
 
+def test_an_answer_without_an_end_earns_what_others_do_less_the_penalty() -> None:
+    scores, ended = torch.tensor([0.0, 1.0, 3.0, 5.0]), torch.tensor([True, True, False, False])
+    # With an end 0.5 on average, without one 4: charged 3.5 and the penalty, they earn -0.5 on average.
+    assert ppo.end_charge(scores, ended, 1.0) == 4.5
+    # Where they score less anyhow, the penalty is all that is taken off.
+    assert ppo.end_charge(-scores, ended, 1.0) == 1.0
+    assert ppo.end_charge(scores, torch.ones(4, dtype=torch.bool), 1.0) == 1.0
+    assert ppo.end_charge(scores, torch.zeros(4, dtype=torch.bool), 1.0) == 1.0
+    assert ppo.end_charge(scores, ended, 0.0) == 0.0, "without a penalty nobody asks for an end"
+
+
 def test_a_leash_pulls_only_what_is_beyond_the_target() -> None:
     assert ppo.leash(5.0, 5.0) == ppo.leash(0.1, 5.0) == ppo.leash(-0.2, 5.0) == 1.0
     assert ppo.leash(80.0, 5.0) == pytest.approx(0.5)  # the fourth root of a sixteenth

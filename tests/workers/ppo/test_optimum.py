@@ -94,7 +94,7 @@ def test_a_language_model_reaches_the_optimum(tiny: LanguageModel, advantage: st
     optimum /= optimum.sum()
     policy = tiny.adapters[POLICY].parameters()
     optimiser = torch.optim.AdamW(policy, lr=0.0, betas=(0.9, 0.95), weight_decay=0.0)
-    fields = {"batch": batch, "minibatches": 1, "warmup_steps": 0, "score_clip": 100.0, "missing_eos_penalty": 0.0}
+    fields = {"batch": batch, "minibatches": 1, "warmup_steps": 0}
     fields |= {"advantage": advantage, "answers_per_prompt": 64}
     head: ppo.RidgeValue | None = None
     for update in range(updates := 40):
@@ -102,7 +102,7 @@ def test_a_language_model_reaches_the_optimum(tiny: LanguageModel, advantage: st
         drawn = draw(made, [prompt] * batch, 1, seed=update * batch)
         found = look_at(made, drawn, [list(range(batch))], keep=False)
         found = found._replace(score=reward[[one.token_ids[0] for one in drawn]])
-        advantages = advantages_of(found, hyper, beta, head)
+        advantages = advantages_of(found, found.score, hyper, beta, head)
         learn(made, found, advantages.values, [[list(range(batch))]], policy, optimiser, hyper, 0)
         head = advantages.head
     with using(tiny, POLICY):

@@ -117,7 +117,10 @@ def test_an_answer_without_an_end_pays_and_prompts_do_not_count() -> None:
         lower={},
         gap=0.0,
     )
-    assert made.rewards(clip=5.0, penalty=1.0).tolist() == [4.0, 0.5, -6.0]
+    assert made.rewards(clip=5.0, penalty=1.0, expected=False).tolist() == [4.0, 0.5, -6.0]
+    # Where an end is expected, those without one score 2 more on average, and are charged 2 more.
+    made = made._replace(score=torch.tensor([9.0, 0.5, 0.0]))
+    assert made.rewards(clip=5.0, penalty=1.0, expected=True).tolist() == [2.0, 0.5, -3.0]
 
 
 def test_states_before_tokens_start_at_the_last_token_of_the_prompt() -> None:

@@ -115,10 +115,10 @@ def test_advantages_are_whitened_and_the_value_head_learns_afterwards(tiny: Lang
     made = trunk(tiny, 0, 0.1)
     _, found = rollout(made)
     head = ppo.RidgeValue.fresh(found.seen(), found.mask)
-    advantages = advantages_of(found, hyper(), 0.1, head)
+    advantages = advantages_of(found, found.score, hyper(), 0.1, head)
     assert float(advantages.values[found.mask].mean()) == pytest.approx(0.0, abs=1e-5)
     assert advantages.metrics["explained_variance"] == 0.0
-    assert advantages_of(found, hyper(), 0.1, advantages.head).metrics["explained_variance"] > 0.0
+    assert advantages_of(found, found.score, hyper(), 0.1, advantages.head).metrics["explained_variance"] > 0.0
 
 
 def test_an_adapter_made_weaker_adds_so_much_less(tiny: LanguageModel) -> None:
