@@ -54,7 +54,7 @@ def main() -> None:
     torch.set_num_threads(given["threads"])
     kind = getattr(torch, given["dtype"])
     tokenizer = AutoTokenizer.from_pretrained(given["model"])
-    tokenizer.pad_token = "<|endoftext|>"
+    tokenizer.pad_token, tokenizer.padding_side = "<|endoftext|>", "left"
     policy = AutoModelForCausalLM.from_pretrained(given["model"], dtype=kind)
     scorer = given.get("reward", given["model"])
     reward, value = (

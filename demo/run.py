@@ -18,7 +18,7 @@ from app.simulation.commands import summary
 from demo import loop, page
 from demo.client import Client, Json
 from demo.loop import Plan
-from demo.measure import Answers, Sampled, describe, win_rate
+from demo.measure import Answers, describe, win_rate
 from demo.stack import Stack
 
 SHOWN = 8
@@ -178,7 +178,7 @@ def judge_reward_model(metrics: Json) -> Json:
     }
 
 
-def samples(before: dict[str, list[Sampled]], after: dict[str, list[Sampled]]) -> list[Json]:
+def samples(before: Answers, after: Answers) -> list[Json]:
     """The first answer of both models to the first prompts."""
     return [
         {"prompt": prompt, "before": before[prompt][0].text, "after": after[prompt][0].text}
