@@ -39,8 +39,8 @@ def frontier(found: list[Line], file: Path) -> None:
         panel.set(title=gold, xlim=(-0.2, 10), ylim=(0.4, 1.0))
     handles = [Line2D([], [], color=f"C{number}", label=name) for number, name in enumerate(NAMES.values())]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
-    figure.supxlabel("KL to the base model, nats per answer")
-    figure.supylabel("wins against the base model by the rule")
+    figure.supxlabel("KL to the base model, nats per answer", fontsize="medium")
+    figure.supylabel("wins against the base model by the rule", fontsize="medium")
     figure.savefig(file, metadata={"Date": None, "Creator": None})
 
 
@@ -67,8 +67,8 @@ def overoptimisation(home: Path, found: list[Line], file: Path) -> None:
         for name, colour, gaps in zip(names, colours, dashed, strict=True)
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
-    figure.supxlabel("root of the KL to the base model, nats per answer")
-    figure.supylabel("standard deviations of the base model's answers")
+    figure.supxlabel("root of the KL to the base model, nats per answer", fontsize="medium")
+    figure.supylabel("standard deviations of the base model's answers", fontsize="medium")
     figure.savefig(file, metadata={"Date": None, "Creator": None})
 
 
