@@ -130,7 +130,11 @@ def markdown(findings: dict[str, Any]) -> str:
         ),
         ("KL from the base model", f"{findings['kl']:.2f} nats per answer"),
         *((name, f"{before} → {after}") for name, before, after in rows(findings)),
-        *((f"Round {number}", of_round(one)) for number, one in enumerate(findings["rounds"], 1)),
+        *(
+            (f"Round {number}", of_round(one))
+            for number, one in enumerate(findings["rounds"], 1)
+            if len(findings["rounds"]) > 1
+        ),
         ("Time", "; ".join(f"{name} {minutes(seconds)}" for name, seconds in findings["seconds"].items())),
     ]
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts)]) + "\n"
