@@ -123,7 +123,7 @@ def _answered(answer: httpx.Response) -> dict[str, Any]:
 def refused(status: int, text: str, content_type: str) -> BadInput | Unavailable:
     """The engine's refusal as our own error: its sentence where it has one."""
     if status >= 500:
-        # While it loads its model it answers 503 to everybody who asks meanwhile, and its own log says how far it is.
+        # While it loads its model it answers 503 to everybody who asks meanwhile, and its own log says how that ends.
         log.log(logging.DEBUG if status == 503 else logging.WARNING, "The engine answered %s: %.300s", status, text)
         return Unavailable(_(DOWN))
     sentence, code = text[:300], None

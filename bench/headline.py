@@ -97,7 +97,9 @@ def trl_ppo(given: argparse.Namespace, here: Path, scorer: str, settings: dict[s
     facts |= {"epochs": EPOCHS, "rank": RANK, "threads": THREADS, "updates": 10_000, "dtype": number_format(base.MODEL)}
     facts |= {"reward": scorer, "seconds": 60 * given.minutes, "every": 60 * given.every, "save": str(here), **TUNED}
     child = _run([str(python), str(Path(__file__).with_name("trl_ppo.py"))], facts | settings)
-    points = [seen(lm, given.gold, one) for one in sorted(here.glob("[0-9]*"), key=lambda one: int(one.name))]
+    written = sorted((one for one in here.iterdir() if one.name.isdecimal()), key=lambda one: int(one.name))
+    before = on_selection(lm, None)
+    points = [seen(lm, given.gold, one, before) for one in written]
     found = {"side": "TRL 1.12 PPO", "settings": TUNED | settings, "updates": len(child.found)}
     found |= {"peak_gb": child.peak_gb, "points": points}
     within = [one for one in points if one["kl"] <= BUDGET]
@@ -107,23 +109,27 @@ def trl_ppo(given: argparse.Namespace, here: Path, scorer: str, settings: dict[s
     return found | {"kept": best["seconds"], **judged(given.home, here, given.gold, best["checkpoint"])}
 
 
-def seen(lm: LanguageModel, gold: str, written: Path) -> dict[str, Any]:
-    """One point of TRL's on the selection prompts: KL, and how often it wins by the rule."""
+def selection_prompts(lm: LanguageModel) -> list[Prompt]:
+    """The prompts that choose among TRL's points."""
+    asked = [one.text for one in all_prompts() if one.part == "selection"]
+    return [Prompt(text, encode_prompt(lm, [{"role": "user", "content": text}]), True) for text in asked]
+
+
+def on_selection(lm: LanguageModel, adapter: str | None) -> list[list[str]]:
+    """Answers to these prompts as people see them, the base model's without an adapter."""
+    ids = [one.ids for one in selection_prompts(lm)]
+    drawn = generate(lm, ids, SELECTION_ANSWERS // len(ids), base.SEEN, SEED + (adapter is not None), adapter)
+    return [[decode(lm, one.token_ids) for one in several] for several in drawn]
+
+
+def seen(lm: LanguageModel, gold: str, written: Path, before: list[list[str]]) -> dict[str, Any]:
+    """One point of TRL's on the selection prompts: KL, and how often it wins by the rule against answers `before`."""
     files = {name: (written / name).read_bytes() for name in (CONFIG, WEIGHTS)}
     url = f"{written.as_uri()}-kept"
     checkpoint = {"url": url, "sha256": artifacts.write(url, "policy", base.MODEL, files)}
     attach(lm, written.name, files)
-    asked = [one.text for one in all_prompts() if one.part == "selection"]
-    prompts = [Prompt(text, encode_prompt(lm, [{"role": "user", "content": text}]), True) for text in asked]
-    moved = drift.measure(lm, written.name, prompts, SELECTION_ANSWERS, TOKENS, SEED)
-    each = SELECTION_ANSWERS // len(prompts)
-    before, after = (
-        [[decode(lm, one.token_ids) for one in several] for several in drawn]
-        for drawn in (
-            generate(lm, [one.ids for one in prompts], each, base.SEEN, SEED + side, adapter)
-            for side, adapter in enumerate((None, written.name))
-        )
-    )
+    moved = drift.measure(lm, written.name, selection_prompts(lm), SELECTION_ANSWERS, TOKENS, SEED)
+    after = on_selection(lm, written.name)
     detach(lm, written.name)
     return {"seconds": int(written.name), "kl": moved.kl, "checkpoint": checkpoint, **answers.win(gold, after, before)}
 

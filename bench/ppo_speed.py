@@ -105,7 +105,8 @@ def updates(layers: int, tokens: int, count: int) -> list[dict[str, float]]:
         micros = micro_batches(rows, minibatches_of(BATCH, 1, update))
         rollout = look_at(trunk, drawn, micros[0], keep=True)
         marks.append(time.perf_counter())
-        advantages = advantages_of(rollout, rollout.score, hyper, 0.05, value)
+        earned = rollout.rewards(hyper.score_clip, hyper.missing_eos_penalty, expected=False)
+        advantages = advantages_of(rollout, earned, hyper, 0.05, value)
         value = advantages.head
         marks.append(time.perf_counter())
         learn(trunk, rollout, advantages.values, micros, weights, optimiser, hyper, update)

@@ -90,6 +90,7 @@ class Engine:
             log.info("The engine serves %s.", self.base_model)
         except ModelUnusable as problem:
             self.failed = str(problem)
+            log.error("The engine cannot serve %s: %s", self.base_model, problem)
 
 
 class Answer:

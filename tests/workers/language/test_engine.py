@@ -282,7 +282,7 @@ def test_a_stream_does_not_wait_for_many_others(tiny_engine: TinyEngine, monkeyp
     assert first <= 6
 
 
-def test_health_and_refusal_before_the_model_is_there() -> None:
+def test_health_and_refusal_before_the_model_is_there(caplog: pytest.LogCaptureFixture) -> None:
     from fastapi.testclient import TestClient
 
     from workers.language.engine import create_app
@@ -296,6 +296,7 @@ def test_health_and_refusal_before_the_model_is_there() -> None:
     engine.load()
     assert client.get("/health").json()["status"] == "failed"
     assert "There is no model directory /no/such/model" in client.get("/health").json()["why"]
+    assert "The engine cannot serve /no/such/model: There is no model directory" in caplog.text
 
 
 def test_metrics_count_tokens_and_requests(api: httpx.Client) -> None:
